@@ -1,3 +1,3 @@
-"""Mixture of Experts and Mixture of Depths, computed: configurations, a torch engine, its NumPy twin, and the site they draw."""
+"""Mixture of Experts and Mixture of Depths, explained with figures that are computed."""
 
 __version__ = "0.1.0"

@@ -1,0 +1,25 @@
+"""Routing, balancing, the MoE layer and a small transformer, in torch."""
+
+from moedocs.config import capacity
+from moedocs.engine.balance import auxiliary_loss, load, updated_bias
+from moedocs.engine.layer import Experts, MoELayer, dense_dispatch, sorted_dispatch, swiglu
+from moedocs.engine.routing import Routing, softmax_top_k, with_capacity
+from moedocs.engine.transformer import Trace, Transformer, trace
+
+__all__ = [
+    "Experts",
+    "MoELayer",
+    "Routing",
+    "Trace",
+    "Transformer",
+    "auxiliary_loss",
+    "capacity",
+    "dense_dispatch",
+    "load",
+    "softmax_top_k",
+    "sorted_dispatch",
+    "swiglu",
+    "trace",
+    "updated_bias",
+    "with_capacity",
+]

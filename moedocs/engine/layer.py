@@ -1,0 +1,101 @@
+"""The MoE layer: a router, a stack of SwiGLU experts, and two dispatches that agree: the definition and the fast one.
+
+Shapes: T tokens · D d_model · F d_ff of one expert · E num_experts · N assignments kept (at most T * K)
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, silu
+
+from moedocs.config import RoutingConfig, capacity
+from moedocs.engine.balance import load, updated_bias
+from moedocs.engine.routing import Routing, softmax_top_k, with_capacity
+
+Dispatch = Literal["sorted", "dense"]
+
+
+def fan_in(*shape: int, inputs: int, generator: torch.Generator) -> nn.Parameter:
+    """Normal weights with variance 1 / inputs: a sum of `inputs` unit terms then has unit variance."""
+    return nn.Parameter(torch.randn(shape, generator=generator) * inputs**-0.5)
+
+
+def swiglu(x_TD: Tensor, gate_DF: Tensor, up_DF: Tensor, down_FD: Tensor) -> Tensor:
+    """(silu(x G) * x U) W (Shazeer 2020, eq. 6): a gated feed-forward network of three matrices."""
+    return (silu(x_TD @ gate_DF) * (x_TD @ up_DF)) @ down_FD
+
+
+class Experts(nn.Module):
+    """E feed-forward networks whose matrices are stacked along the first axis."""
+
+    def __init__(self, num_experts: int, d_model: int, d_ff: int, *, generator: torch.Generator) -> None:
+        super().__init__()
+        self.gate_EDF = fan_in(num_experts, d_model, d_ff, inputs=d_model, generator=generator)
+        self.up_EDF = fan_in(num_experts, d_model, d_ff, inputs=d_model, generator=generator)
+        self.down_EFD = fan_in(num_experts, d_ff, d_model, inputs=d_ff, generator=generator)
+
+    def unbind(self) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """The three matrices of each expert; indexing inside a loop would fill a whole stack per expert backward."""
+        return list(zip(self.gate_EDF.unbind(), self.up_EDF.unbind(), self.down_EFD.unbind(), strict=True))
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        """What every expert makes of every token (T, E, D)."""
+        return torch.stack([swiglu(x_TD, *matrices) for matrices in self.unbind()], dim=1)
+
+
+def dense_dispatch(x_TD: Tensor, routing: Routing, experts: Experts) -> Tensor:
+    """The definition, y_t = sum_e w_te FFN_e(x_t): all experts see all tokens, and zero weights silence most."""
+    return torch.einsum("te,ted->td", routing.weights_TE.to(x_TD.dtype), experts(x_TD))
+
+
+def sorted_dispatch(x_TD: Tensor, routing: Routing, experts: Experts) -> Tensor:
+    """The same sum, where each expert computes only the tokens routed to it: permute, compute, unpermute."""
+    expert_N, token_N = routing.map_TE.T.nonzero(as_tuple=True)  # nonzero() lists row by row: sorted by expert
+    counts = routing.map_TE.sum(0).tolist()
+    x_ND = x_TD.index_select(0, token_N)
+    groups = zip(x_ND.split(counts), experts.unbind(), strict=True)
+    out_ND = torch.cat([swiglu(group_ND, *matrices) for group_ND, matrices in groups])
+    weighted_ND = out_ND * routing.weights_TE[token_N, expert_N, None].to(x_TD.dtype)
+    return torch.zeros_like(x_TD).index_add(0, token_N, weighted_ND)
+
+
+class MoELayer(nn.Module):
+    """Router, experts and weighted sum (Shazeer et al. 2017, eq. 1); returns the output and the Routing behind it.
+
+    A token whose choices were all dropped comes out as exact zeros: the residual around the layer carries it on.
+    `bias_E` moves only when `update_bias` is called, after a step.
+    """
+
+    bias_E: Tensor | None
+
+    def __init__(
+        self, d_model: int, d_ff: int, config: RoutingConfig, *, generator: torch.Generator, dispatch: Dispatch = "sorted"
+    ) -> None:
+        super().__init__()
+        if dispatch not in get_args(Dispatch):
+            raise ValueError(f"dispatch={dispatch!r} must be one of {', '.join(get_args(Dispatch))}")
+        self.config, self.dispatch = config, dispatch
+        self.router_ED = fan_in(config.num_experts, d_model, inputs=d_model, generator=generator)
+        self.experts = Experts(config.num_experts, d_model, d_ff, generator=generator)
+        self.register_buffer("bias_E", torch.zeros(config.num_experts) if config.balance == "bias" else None)
+
+    def route(self, x_TD: Tensor) -> Routing:
+        """Router logits in float32 whatever the model runs in, the choice, and the capacity if there is one."""
+        logits_TE = linear(x_TD.float(), self.router_ED.float())
+        routing = softmax_top_k(logits_TE, self.config, bias_E=self.bias_E)
+        if self.config.capacity_factor is None:
+            return routing
+        return with_capacity(routing, capacity(len(x_TD), self.config))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Routing]:
+        """Any leading shape (..., D): the tokens are routed as one flat batch, in order."""
+        x_TD = x.reshape(-1, x.shape[-1])
+        routing = self.route(x_TD)
+        dispatch = dense_dispatch if self.dispatch == "dense" else sorted_dispatch
+        return dispatch(x_TD, routing, self.experts).view_as(x), routing
+
+    def update_bias(self, routing: Routing) -> None:
+        """One step of the loss-free rule, from the load of `routing`; without balance="bias" there is none to move."""
+        if self.bias_E is not None:
+            self.bias_E = updated_bias(self.bias_E, load(routing), self.config.bias_rate)
