@@ -1,6 +1,6 @@
 """Routing, balancing, the MoE layer and a small transformer, in torch."""
 
-from moedocs.config import capacity
+from moedocs.config import RoutingConfig, capacity
 from moedocs.engine.balance import auxiliary_loss, load, updated_bias
 from moedocs.engine.layer import Experts, MoELayer, dense_dispatch, sorted_dispatch, swiglu
 from moedocs.engine.routing import Routing, softmax_top_k, with_capacity
@@ -10,6 +10,7 @@ __all__ = [
     "Experts",
     "MoELayer",
     "Routing",
+    "RoutingConfig",
     "Trace",
     "Transformer",
     "auxiliary_loss",
