@@ -6,7 +6,7 @@ Shapes: T tokens · D d_model · F d_ff of one expert · E num_experts · N assi
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn.functional import linear, silu
 
 from moedocs.config import RoutingConfig, capacity
@@ -16,7 +16,7 @@ from moedocs.engine.routing import Routing, softmax_top_k, with_capacity
 Dispatch = Literal["sorted", "dense"]
 
 
-def fan_in(*shape: int, inputs: int, generator: torch.Generator) -> nn.Parameter:
+def fan_in(*shape: int, inputs: int, generator: Generator) -> nn.Parameter:
     """Normal weights with variance 1 / inputs: a sum of `inputs` unit terms then has unit variance."""
     return nn.Parameter(torch.randn(shape, generator=generator) * inputs**-0.5)
 
@@ -29,7 +29,7 @@ def swiglu(x_TD: Tensor, gate_DF: Tensor, up_DF: Tensor, down_FD: Tensor) -> Ten
 class Experts(nn.Module):
     """E feed-forward networks whose matrices are stacked along the first axis."""
 
-    def __init__(self, num_experts: int, d_model: int, d_ff: int, *, generator: torch.Generator) -> None:
+    def __init__(self, num_experts: int, d_model: int, d_ff: int, *, generator: Generator) -> None:
         super().__init__()
         self.gate_EDF = fan_in(num_experts, d_model, d_ff, inputs=d_model, generator=generator)
         self.up_EDF = fan_in(num_experts, d_model, d_ff, inputs=d_model, generator=generator)
@@ -54,7 +54,7 @@ def sorted_dispatch(x_TD: Tensor, routing: Routing, experts: Experts) -> Tensor:
     expert_N, token_N = routing.map_TE.T.nonzero(as_tuple=True)  # nonzero() lists row by row: sorted by expert
     counts = routing.map_TE.sum(0).tolist()
     x_ND = x_TD.index_select(0, token_N)
-    groups = zip(x_ND.split(counts), experts.unbind(), strict=True)
+    groups = zip(torch.split(x_ND, counts), experts.unbind(), strict=True)
     out_ND = torch.cat([swiglu(group_ND, *matrices) for group_ND, matrices in groups])
     weighted_ND = out_ND * routing.weights_TE[token_N, expert_N, None].to(x_TD.dtype)
     return torch.zeros_like(x_TD).index_add(0, token_N, weighted_ND)
@@ -70,7 +70,7 @@ class MoELayer(nn.Module):
     bias_E: Tensor | None
 
     def __init__(
-        self, d_model: int, d_ff: int, config: RoutingConfig, *, generator: torch.Generator, dispatch: Dispatch = "sorted"
+        self, d_model: int, d_ff: int, config: RoutingConfig, *, generator: Generator, dispatch: Dispatch = "sorted"
     ) -> None:
         super().__init__()
         if dispatch not in get_args(Dispatch):

@@ -39,6 +39,7 @@ def softmax_top_k(logits_TE: Tensor, config: RoutingConfig, *, bias_E: Tensor | 
     _check(logits_TE, config, bias_E)
     logits_TE = logits_TE.float()
     probs_TE = logits_TE.softmax(-1)
+    # logits have the order of the probabilities, and do not tie where those underflow
     scores_TE = logits_TE if bias_E is None else probs_TE + bias_E.float()
     # topk() promises no order among equal scores, a stable sort does
     order_TE = scores_TE.detach().sort(dim=-1, descending=True, stable=True).indices
@@ -52,13 +53,13 @@ def softmax_top_k(logits_TE: Tensor, config: RoutingConfig, *, bias_E: Tensor | 
 def with_capacity(routing: Routing, capacity: int) -> Routing:
     """Keep at most `capacity` tokens per expert, first come first served; the rest are dropped (GShard, algorithm 1).
 
-    All first choices are served, in token order, before any second choice. What is kept keeps its weight: nothing is
-    renormalised, so a token with a dropped choice receives less, and one with none left only its residual.
+    All first choices are served, in token order, before any second choice: so for K > 1 a later token can displace an
+    earlier one, which is not causal. What is kept keeps its weight, nothing is renormalised: a token with a dropped
+    choice receives less, and one with none left only its residual.
     """
     if capacity < 0:
         raise ValueError(f"capacity={capacity} must not be negative")
-    num_tokens, num_experts = routing.map_TE.shape
-    chosen_KTE = one_hot(routing.index_TK.T, num_experts) * routing.map_TE
+    chosen_KTE = one_hot(routing.index_TK.T, routing.map_TE.shape[1]) * routing.map_TE
     place_KTE = chosen_KTE.flatten(0, 1).cumsum(0).view_as(chosen_KTE)
     map_TE = (chosen_KTE.bool() & (place_KTE <= capacity)).any(0)
     dropped_TE = routing.dropped_TE | (routing.map_TE & ~map_TE)

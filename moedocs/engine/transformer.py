@@ -7,7 +7,7 @@ Shapes: B sequences · S sequence length · T = B * S tokens · D d_model · H h
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from moedocs.config import TransformerConfig
@@ -31,7 +31,7 @@ def rotated(x_BHSW: Tensor) -> Tensor:
 class Attention(nn.Module):
     """Causal attention with rotary positions; several query heads may share one head of keys and values."""
 
-    def __init__(self, config: TransformerConfig, *, generator: torch.Generator) -> None:
+    def __init__(self, config: TransformerConfig, *, generator: Generator) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.width = config.num_heads, config.kv_heads, config.head_width
         queries, keys, d_model = self.heads * self.width, self.kv_heads * self.width, config.d_model
@@ -50,13 +50,14 @@ class Attention(nn.Module):
         return linear(mixed_BHSW.transpose(1, 2).flatten(2), self.output_DQ)
 
     def _heads(self, x_BSD: Tensor, weight: Tensor, heads: int) -> Tensor:
-        return linear(x_BSD, weight).unflatten(-1, (heads, self.width)).transpose(1, 2)
+        x_BSHW = linear(x_BSD, weight).view(*x_BSD.shape[:2], heads, self.width)
+        return x_BSHW.transpose(1, 2)
 
 
 class FeedForward(nn.Module):
     """The dense SwiGLU network that an MoE layer replaces."""
 
-    def __init__(self, d_model: int, d_ff: int, *, generator: torch.Generator) -> None:
+    def __init__(self, d_model: int, d_ff: int, *, generator: Generator) -> None:
         super().__init__()
         self.gate_DF = fan_in(d_model, d_ff, inputs=d_model, generator=generator)
         self.up_DF = fan_in(d_model, d_ff, inputs=d_model, generator=generator)
@@ -70,7 +71,7 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """x + attention(norm(x)), then that + feed-forward(norm of that)."""
 
-    def __init__(self, config: TransformerConfig, *, generator: torch.Generator, dispatch: Dispatch) -> None:
+    def __init__(self, config: TransformerConfig, *, generator: Generator, dispatch: Dispatch) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.d_model, eps=NORM_EPSILON)
         self.attention = Attention(config, generator=generator)
@@ -85,7 +86,8 @@ class Block(nn.Module):
 
     def attend(self, x_BSD: Tensor) -> Tensor:
         """The residual stream after attention: what the feed-forward half starts from."""
-        return x_BSD + self.attention(self.attention_norm(x_BSD))
+        mixed_BSD: Tensor = self.attention(self.attention_norm(x_BSD))
+        return x_BSD + mixed_BSD
 
     def forward(self, x_BSD: Tensor) -> tuple[Tensor, Routing | None]:
         residual_BSD = self.attend(x_BSD)
@@ -96,9 +98,7 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """The decoder that a TransformerConfig describes; built under `torch.device("meta")` it only counts."""
 
-    def __init__(
-        self, config: TransformerConfig, *, generator: torch.Generator, dispatch: Dispatch = "sorted"
-    ) -> None:
+    def __init__(self, config: TransformerConfig, *, generator: Generator, dispatch: Dispatch = "sorted") -> None:
         super().__init__()
         self.config = config
         vocab, d_model = config.vocab_size, config.d_model
@@ -126,15 +126,23 @@ class Transformer(nn.Module):
         """The residual stream (B, S, D) before the first block; bytes may come as uint8."""
         return nn.functional.embedding(bytes_BS.long(), self.embedding_VD)
 
+    def moe_layers(self) -> list[MoELayer]:
+        """The MoE layers from bottom to top, none in a dense model."""
+        return [module for module in self.modules() if isinstance(module, MoELayer)]
+
     def update_biases(self, routings: list[Routing]) -> None:
         """One step of the loss-free rule in every layer, from that layer's own load."""
-        for block, routing in zip(self.blocks, routings, strict=True):
-            block.feed_forward.update_bias(routing)
+        for layer, routing in zip(self.moe_layers(), routings, strict=True):
+            layer.update_bias(routing)
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """Everything one token meets in one MoE layer; output_D = residual_D + sum_D, sum_D = sum_e weights_E outputs_ED."""
+    """Everything one token meets in one MoE layer: sum_D = sum_e weights_E outputs_ED, output_D = residual_D + sum_D.
+
+    `x_D` is the normalised input that router and experts see, `residual_D` what passes around them; `outputs_ED` holds
+    the idle experts' answers too, which the layer itself never computes.
+    """
 
     residual_D: Tensor
     x_D: Tensor
@@ -151,28 +159,38 @@ class Trace:
 
 @torch.no_grad()
 def trace(model: Transformer, bytes_S: Tensor, layer: int, position: int) -> Trace:
-    """Follow the token at `position` of one sequence through MoE layer `layer`, idle experts' outputs included.
+    """Follow the token at `position` of one sequence through MoE layer `layer`, both counted from 0.
 
-    `x_D` is the normalised input that router and experts see; `residual_D` is what passes around them.
+    The whole sequence is routed, so a capacity drops what it would drop in a batch of this one sequence.
     """
+    if not 0 <= position < len(bytes_S):
+        raise ValueError(f"position={position} must lie in 0..{len(bytes_S) - 1}")
+    block, moe = _moe_block(model, layer)
     x_BSD = model.embed(bytes_S[None])
-    for block in model.blocks[:layer]:
-        x_BSD, _ = block(x_BSD)
-    block = model.blocks[layer]
+    for below in model.blocks[:layer]:
+        x_BSD, _ = below(x_BSD)
     residual_SD = block.attend(x_BSD)[0]
     x_SD = block.feed_forward_norm(residual_SD)
-    sum_SD, routing = block.feed_forward(x_SD)
-    s = position
+    sum_SD, routing = moe(x_SD)
     return Trace(
-        residual_SD[s],
-        x_SD[s],
-        routing.logits_TE[s],
-        routing.probs_TE[s],
-        routing.index_TK[s],
-        routing.map_TE[s],
-        routing.weights_TE[s],
-        routing.dropped_TE[s],
-        block.feed_forward.experts(x_SD[s : s + 1])[0],
-        sum_SD[s],
-        residual_SD[s] + sum_SD[s],
+        residual_D=residual_SD[position],
+        x_D=x_SD[position],
+        logits_E=routing.logits_TE[position],
+        probs_E=routing.probs_TE[position],
+        index_K=routing.index_TK[position],
+        map_E=routing.map_TE[position],
+        weights_E=routing.weights_TE[position],
+        dropped_E=routing.dropped_TE[position],
+        outputs_ED=moe.experts(x_SD[[position]])[0],
+        sum_D=sum_SD[position],
+        output_D=residual_SD[position] + sum_SD[position],
     )
+
+
+def _moe_block(model: Transformer, layer: int) -> tuple[Block, MoELayer]:
+    if not 0 <= layer < len(model.blocks):
+        raise ValueError(f"layer={layer} must lie in 0..{len(model.blocks) - 1}")
+    block = model.blocks[layer]
+    if not isinstance(block, Block) or not isinstance(block.feed_forward, MoELayer):
+        raise ValueError(f"layer={layer} is dense: it has no experts to trace")
+    return block, block.feed_forward

@@ -11,7 +11,7 @@ from moedocs.lite.routing import Routing
 
 def load(routing: Routing) -> NDArray[np.intp]:
     """Tokens that chose each expert (E,), whether or not capacity dropped them afterwards; sums to T * K."""
-    return (routing.map_TE | routing.dropped_TE).sum(0)
+    return np.asarray((routing.map_TE | routing.dropped_TE).sum(0))
 
 
 def auxiliary_loss(routing: Routing) -> float:
@@ -29,4 +29,5 @@ def auxiliary_loss(routing: Routing) -> float:
 def updated_bias(bias_E: ArrayLike, counts_E: ArrayLike, rate: float) -> NDArray[np.float64]:
     """b_i + rate * sign(mean load - load_i), the loss-free rule of DeepSeek-V3; perfect balance moves nothing."""
     counts_E = np.asarray(counts_E, dtype=np.float64)
-    return np.asarray(bias_E) + rate * np.sign(counts_E.mean() - counts_E)
+    moved_E: NDArray[np.float64] = np.asarray(bias_E) + rate * np.sign(counts_E.mean() - counts_E)
+    return moved_E

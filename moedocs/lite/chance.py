@@ -32,7 +32,7 @@ def inclusion_probability(weights_E: ArrayLike, top_k: int) -> NDArray[np.float6
     That is top-k of log-weights plus Gumbel noise (Plackett-Luce), and also a race: give expert i a clock that rings
     after an exponential time of rate w_i; the K first to ring are chosen. So expert i is in with chance
     integral of w_i exp(-w_i t) P(fewer than K others have rung by t) dt. It sums to K, and is NOT K times the weight.
-    Summed over a grid in log t, where the trapezoidal rule is exact but for rounding. Weights may span 1e100.
+    Summed over an even grid in log t, where the trapezoidal rule leaves nothing but rounding.
     """
     weights_E = np.asarray(weights_E, dtype=np.float64)
     able = np.count_nonzero(weights_E)
@@ -44,15 +44,16 @@ def inclusion_probability(weights_E: ArrayLike, top_k: int) -> NDArray[np.float6
     step = 0.1
     time_U = np.exp(np.arange(-40, np.log(1 / rate_E[rate_E > 0].min()) + 5, step))
     hazard_UE = time_U[:, None] * rate_E
-    return step * (hazard_UE * np.exp(-hazard_UE) * _fewer_others(-np.expm1(-hazard_UE), top_k)).sum(0)
+    density_UE = hazard_UE * np.exp(-hazard_UE) * _fewer_others(-np.expm1(-hazard_UE), top_k)
+    return np.asarray(step * density_UE.sum(0))
 
 
 def _fewer_others(rung_UE: NDArray[np.float64], top_k: int) -> NDArray[np.float64]:
-    """P(fewer than K of the OTHER experts have rung), adding one expert after another to the count of all but itself."""
+    """P(fewer than K of the OTHER experts have rung): experts join one by one the counts of all but themselves."""
     counts_KUE = np.zeros((top_k, *rung_UE.shape))
     counts_KUE[0] = 1
     for expert in range(rung_UE.shape[1]):
         rung_UE1 = rung_UE[:, [expert]] * (np.arange(rung_UE.shape[1]) != expert)
         one_more_KUE = np.concatenate([np.zeros_like(counts_KUE[:1]), counts_KUE[:-1]])
         counts_KUE = counts_KUE * (1 - rung_UE1) + one_more_KUE * rung_UE1
-    return counts_KUE.sum(0)
+    return np.asarray(counts_KUE.sum(0))

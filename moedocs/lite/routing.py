@@ -61,8 +61,9 @@ def with_capacity(routing: Routing, capacity: int) -> Routing:
 
 def _softmax(logits_TE: Floats) -> Floats:
     with np.errstate(over="ignore"):  # a gap beyond float32 becomes -inf, whose exponential is the 0 it should be
-        powers_TE = np.exp(logits_TE - logits_TE.max(-1, keepdims=True))
-    return powers_TE / powers_TE.sum(-1, keepdims=True)
+        powers_TE: Floats = np.exp(logits_TE - logits_TE.max(-1, keepdims=True))
+    powers_TE /= powers_TE.sum(-1, keepdims=True)
+    return powers_TE
 
 
 def _bias(bias_E: ArrayLike, config: RoutingConfig) -> Floats:
