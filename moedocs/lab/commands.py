@@ -1,0 +1,99 @@
+"""`moedocs lab …`: see, run and check the experiments. Torch is loaded only by what trains."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from moedocs.lab import experiments, records
+
+
+def add_to(rooms: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Put the subcommand and its own subcommands under `moedocs`."""
+    lab = rooms.add_parser("lab", help="trainings and the records they leave", description=__doc__)
+    verbs = lab.add_subparsers(metavar="COMMAND", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--records", type=Path, default=records.RECORDS, metavar="FOLDER", help="where records lie (figures/records)"
+    )
+    verb = verbs.add_parser("list", parents=[common], help="every experiment and the state of its record")
+    verb.set_defaults(command=_list)
+    verb = verbs.add_parser("show", parents=[common], help="what a record says in short")
+    verb.add_argument("name", help="an experiment")
+    verb.set_defaults(command=_show)
+    verb = verbs.add_parser("run", parents=[common], help="do the trainings, write the record")
+    verb.add_argument("name", help="an experiment, or all")
+    verb.add_argument("--force", action="store_true", help="recompute a record that is up to date, too")
+    verb.add_argument("--jobs", type=_jobs, metavar="N", help="trainings at a time (default: one per core)")
+    verb.set_defaults(command=_run)
+    verb = verbs.add_parser("check", parents=[common], help="re-run the first steps of a record and compare")
+    verb.add_argument("name", help="an experiment, or all")
+    verb.set_defaults(command=_check)
+
+
+def state(name: str, folder: Path = records.RECORDS) -> str:
+    """`up to date`, or why the record cannot be used."""
+    try:
+        records.load(name, folder)
+    except records.RecordError as error:
+        return error.state
+    return "up to date"
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    for name in experiments.names():
+        print(f"{name:<12} {state(name, arguments.records):<11} {experiments.title(name)}")
+    return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    name = experiments.known(arguments.name)
+    record = records.load(name, arguments.records, stale=True)
+    print(f"{name}: {experiments.title(name)}")
+    print(f"record       {state(name, arguments.records)}, fingerprint {record.fingerprint}")
+    made = record.made
+    print(f"made         torch {made['torch']}, {made['machine']}, {made['cpu_seconds']} CPU seconds")
+    for domain, text in record.corpora.items():
+        print(f"text         {domain}: {text['train_bytes']:,} bytes, from {', '.join(text['wheels'])}")
+    print(f"trainings    {', '.join(record.settings['runs'])}")
+    for key, value in record.results["summary"].items():
+        print(f"{key:<12} {json.dumps(value, ensure_ascii=False)}")
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    for name in _chosen(arguments.name):
+        before = state(name, arguments.records)
+        if before == "up to date" and not arguments.force:
+            print(f"{name}: up to date")
+            continue
+        print(f"{name}: {before}; computing it", file=sys.stderr)
+        from moedocs.lab import sweep
+
+        record = sweep.run(name, arguments.records, jobs=arguments.jobs)
+        path = records.path_of(name, arguments.records)
+        print(f"{name}: written to {path} after {record.made['cpu_seconds']} CPU seconds")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    chosen = _chosen(arguments.name)
+    from moedocs.lab import sweep
+
+    agree = True
+    for name in chosen:
+        for one in sweep.check(name, arguments.records):
+            agree &= one.agrees
+            verdict = "agrees" if one.agrees else f"DIFFERS (tolerance {sweep.TOLERANCE:g})"
+            print(f"{name} {one.key:<12} first steps differ by {one.difference:.1e} of the loss: {verdict}", flush=True)
+    return 0 if agree else 1
+
+
+def _chosen(name: str) -> list[str]:
+    return experiments.names() if name == "all" else [experiments.known(name)]
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of trainings, at least 1")
+    return int(text)

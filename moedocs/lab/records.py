@@ -1,0 +1,151 @@
+"""What a training left behind: a small text file, committed, readable in a diff, that notices its own damage."""
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from moedocs.lab.fingerprint import ROOT, fingerprint
+from moedocs.problem import Problem
+
+RECORDS = ROOT / "figures" / "records"
+WIDTH = 100
+
+
+class RecordError(Problem):
+    """A record that cannot be used: its state in a word or two, and a line naming the file and what recomputes it."""
+
+    def __init__(self, state: str, message: str) -> None:
+        super().__init__(state, message)
+        self.state = state
+
+    def __str__(self) -> str:
+        return str(self.args[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One experiment: what was set, what it ran on, what came out."""
+
+    name: str
+    fingerprint: str
+    settings: dict[str, Any]
+    made: dict[str, Any]
+    corpora: dict[str, Any]
+    first_losses: dict[str, list[float]]
+    results: dict[str, Any]
+
+
+def module_of(name: str) -> str:
+    """The module that defines the experiment of this name."""
+    return f"moedocs.lab.experiments.{name.replace('-', '_')}"
+
+
+def command(name: str) -> str:
+    """What recomputes a record."""
+    return f"python -m moedocs lab run {name}"
+
+
+def path_of(name: str, folder: Path = RECORDS) -> Path:
+    return folder / f"{name}.json"
+
+
+def load(name: str, folder: Path = RECORDS, *, stale: bool = False) -> Record:
+    """The record, refused when missing, damaged or, unless `stale` is allowed, made by other code than today's."""
+    path = path_of(name, folder)
+    try:
+        record = _parsed(path.read_text("utf-8", errors="replace"))
+    except FileNotFoundError:
+        raise _refused(name, path, "missing", "there is no such record; compute it") from None
+    except OSError as error:
+        raise _refused(name, path, "unreadable", f"unreadable ({error.strerror}); recompute it") from None
+    if record is None or record.name != name:
+        raise _refused(name, path, "damaged", "damaged, its content is not what its hash says; recompute it")
+    if not stale and not is_current(record):
+        raise _refused(name, path, "stale", "stale, the code that made it has changed since; recompute it")
+    return record
+
+
+def is_current(record: Record) -> bool:
+    """Whether today's code is the code that made the record."""
+    return record.fingerprint == fingerprint(module_of(record.name))
+
+
+def save(record: Record, folder: Path = RECORDS) -> Path:
+    """Write the record whole or not at all: a kill at any moment leaves the old file or the new one."""
+    path = path_of(record.name, folder)
+    temporary = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=path.stem, suffix=".tmp")
+        with open(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(dumps(record))
+            file.flush()
+            os.fsync(handle)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise RecordError("not written", f"{_shown(path)}: cannot be written ({error.strerror})") from None
+    return path
+
+
+def dumps(record: Record) -> str:
+    """Sorted keys, a list of plain values on one line, and the hash of all that as the last entry."""
+    content = asdict(record)
+    return f"{_block(content | {'sha256': _digest(content)}, '')}\n"
+
+
+def significant(value: Any, digits: int) -> Any:
+    """The value with every float in it rounded to so many significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}")
+    if isinstance(value, dict):
+        return {key: significant(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [significant(item, digits) for item in value]
+    return value
+
+
+def _refused(name: str, path: Path, state: str, reason: str) -> RecordError:
+    return RecordError(state, f"{_shown(path)}: {reason} with: {command(name)}")
+
+
+def _parsed(text: str) -> Record | None:
+    """The record whose text is exactly this; None when a single character differs."""
+    try:
+        content = json.loads(text)
+        content.pop("sha256")
+        record = Record(**content)
+        return record if dumps(record) == text else None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def _block(value: Any, indent: str) -> str:
+    inner = f"{indent} "
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True)
+    plain = isinstance(value, dict) and not any(isinstance(item, list | dict) for item in value.values())
+    if isinstance(value, dict) and not (plain and len(indent) + len(line) <= WIDTH):
+        rows = [f"{inner}{json.dumps(key)}: {_block(value[key], inner)}" for key in sorted(value, key=_sha256_last)]
+        return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(item, list | dict) for item in value):
+        return "[\n" + ",\n".join(f"{inner}{_block(item, inner)}" for item in value) + f"\n{indent}]"
+    return line
+
+
+def _sha256_last(key: str) -> tuple[bool, str]:
+    return key == "sha256", key
+
+
+def _shown(path: Path) -> str:
+    """The path as seen from the repository, where it lies inside it."""
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
