@@ -1,0 +1,28 @@
+"""What hypothesis draws for the routing tests: small shapes with every extreme among them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from moedocs.config import RoutingConfig
+
+# ties, signed zeros and the ends of float32 among ordinary logits
+LOGITS = st.floats(-8, 8, width=32) | st.sampled_from([0.0, -0.0, 1.0, 1e4, -1e4, 3e38, -3e38])
+
+
+@dataclass(frozen=True)
+class Case:
+    config: RoutingConfig
+    logits_TE: NDArray[np.float32]
+
+
+@st.composite
+def cases(draw: st.DrawFn, least_tokens: int = 0, elements: st.SearchStrategy[float] = LOGITS) -> Case:
+    num_experts = draw(st.integers(1, 7))
+    top_k = draw(st.integers(1, num_experts))
+    config = RoutingConfig(num_experts=num_experts, top_k=top_k, renormalise=draw(st.booleans()))
+    shape = (draw(st.integers(least_tokens, 9)), num_experts)
+    return Case(config, draw(arrays(np.float32, shape, elements=elements)))
