@@ -1,0 +1,142 @@
+// A figure that has come to life: controls and player set signals, the chart draws, the readout is announced.
+
+import {Controls} from './controls.js';
+import {Player} from './player.js';
+import {constants, rowsOf} from './table.js';
+
+const CALM = 500; // ms without a change before it is announced
+
+export class Figure {
+  constructor(element) {
+    this.element = element;
+    this.base = element.base;
+    this.name = new URL(this.base).pathname.split('/').filter(Boolean).at(-1);
+    this.pictures = [...element.querySelectorAll('.moe-picture')];
+    this.listener = element.querySelector('.moe-live');
+    this.badge = element.querySelector('.moe-badge');
+    this.resetButton = element.querySelector('.moe-actions [data-do="reset"]');
+    this.controls = new Controls(element.querySelector('.moe-controls'), values => this.#set(values));
+    const player = element.querySelector('.moe-player');
+    this.player = player && new Player(player, element.querySelector('.moe-steps'), () => this.#set(this.player.value));
+  }
+
+  /** Read the data, draw, and follow the width; a figure that cannot be drawn keeps its picture. */
+  async start() {
+    try {
+      this.recorded = rowsOf(await text(`${this.base}${this.name}.csv`));
+      this.rows = this.recorded;
+      await this.draw();
+    } catch (error) {
+      this.#fail(error);
+      return this;
+    }
+    this.width = new ResizeObserver(() => this.draw().catch(error => this.#fail(error)));
+    this.width.observe(this.element);
+    if (this.resetButton) {
+      this.resetButton.disabled = false;
+      this.resetButton.addEventListener('click', () => this.reset());
+    }
+    return this;
+  }
+
+  /** Draw over the picture that the page shows at this width, unless that has been done. */
+  async draw() {
+    const picture = this.pictures.find(shown);
+    if (!picture || picture === this.picture) return;
+    this.picture = picture;
+    const address = `${this.base}${picture.dataset.size}.vg.json`;
+    const [{Chart}, spec] = await Promise.all([import('./chart.js'), text(address)]);
+    const chart = await Chart.draw(picture, spec, this.rows, this.values());
+    if (this.gone || picture !== this.picture) return chart.finalize();
+    this.chart?.finalize();
+    this.chart = chart;
+    await chart.set(this.values());
+  }
+
+  values() {
+    return {...this.controls.values(), ...this.player?.value};
+  }
+
+  /** Draw the reader's own rows; gives the columns that the recorded rows have and these lack. */
+  async setRows(rows) {
+    if (!this.recorded) return undefined;
+    this.controls.put(constants(rows));
+    // a column that a control chooses by need not be in the rows: they belong to the choice that stands
+    const values = this.values();
+    this.rows = rows.map(row => ({...values, ...row}));
+    this.#mark(true);
+    await this.#redraw();
+    return Object.keys(this.recorded[0]).filter(column => !(column in this.rows[0]));
+  }
+
+  async reset() {
+    this.controls.reset();
+    this.player?.reset();
+    this.rows = this.recorded;
+    this.#mark(false);
+    await this.#redraw();
+  }
+
+  leave() {
+    this.gone = true;
+    this.width?.disconnect();
+    this.player?.pause();
+    this.chart?.finalize();
+    clearTimeout(this.soon);
+  }
+
+  async #redraw() {
+    if (!this.chart) return;
+    this.chart.put(this.values());
+    await this.chart.data(this.rows);
+    this.#announce();
+    if (this.chart.failure) this.#fail(this.chart.failure);
+  }
+
+  async #set(values) {
+    if (!this.chart) return;
+    await this.chart.set(values);
+    this.#announce();
+    if (this.chart.failure) this.#fail(this.chart.failure);
+  }
+
+  /** Say what a change led to, once it has come to rest. */
+  #announce() {
+    clearTimeout(this.soon);
+    this.soon = setTimeout(() => {
+      const words = [this.player?.words, this.player?.playing ? '' : this.chart?.readout()];
+      this.listener.textContent = words.filter(Boolean).join('. ');
+    }, CALM);
+  }
+
+  #mark(own) {
+    this.own = own;
+    this.element.classList.toggle('is-own', own);
+    if (!this.badge) return;
+    this.badge.dataset.recorded ??= this.badge.textContent;
+    this.badge.textContent = own ? 'your own run' : this.badge.dataset.recorded;
+  }
+
+  #fail(error) {
+    console.error(error);
+    this.chart?.finalize();
+    this.chart = null;
+    this.controls.enable(false);
+    this.player?.pause();
+    this.player?.enable(false);
+    this.element.classList.add('is-failed');
+    const line = document.createElement('p');
+    line.className = 'moe-problem';
+    line.textContent = `The live chart could not be drawn (${error.message}). The picture stays.`;
+    this.element.querySelector('.moe-problem')?.remove();
+    this.listener.before(line);
+  }
+}
+
+const shown = picture => picture.getClientRects().length > 0;
+
+async function text(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${new URL(address).pathname.split('/').at(-1)}: ${answer.status}`);
+  return answer.text();
+}

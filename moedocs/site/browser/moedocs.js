@@ -1,0 +1,61 @@
+// Entry of every page: two custom elements. What they do is loaded when a reader comes near one.
+
+const WORKER = new URL('./worker.js', import.meta.url).href;
+
+const near = new IntersectionObserver(
+  entries => entries.filter(entry => entry.isIntersecting).forEach(entry => entry.target.wake()),
+  {rootMargin: '500px 0px'},
+);
+
+/** An element that stays plain HTML until it is near the viewport, touched or focused, and again once it has left. */
+class Sleeping extends HTMLElement {
+  connectedCallback() {
+    // resolved now: the address changes when the reader moves on to another page
+    this.base = new URL(this.getAttribute('src') ?? '', document.baseURI).href;
+    for (const event of ['pointerdown', 'focusin']) this.addEventListener(event, this.wake);
+    if (!navigator.connection?.saveData) near.observe(this);
+  }
+
+  disconnectedCallback() {
+    near.unobserve(this);
+    this.awake?.then(life => life?.leave());
+    this.awake = null;
+  }
+
+  /** Promise of what brings the element to life; null where that failed. */
+  wake() {
+    near.unobserve(this);
+    return (this.awake ??= this.load().catch(error => {
+      console.error(error);
+      return null;
+    }));
+  }
+}
+
+class MoeFigure extends Sleeping {
+  async load() {
+    const {Figure} = await import('./figure.js');
+    return new Figure(this).start();
+  }
+
+  /** Draw these rows in place of the recorded ones; names of columns that the figure reads and the rows lack. */
+  async setRows(rows) {
+    return (await this.wake())?.setRows(rows);
+  }
+
+  /** Back to the recorded rows, if other ones are shown. */
+  async restore() {
+    const figure = await this.awake;
+    if (figure?.own) await figure.reset();
+  }
+}
+
+class MoeCell extends Sleeping {
+  async load() {
+    const {Cell} = await import('./cell.js');
+    return new Cell(this, WORKER);
+  }
+}
+
+customElements.define('moe-figure', MoeFigure);
+customElements.define('moe-cell', MoeCell);
