@@ -1,0 +1,78 @@
+"""The build step before the pages: browser files, figures, then every reference checked. One at a time per checkout."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
+from tqdm import tqdm
+
+from moedocs import charts
+from moedocs.lab.fingerprint import ROOT
+from moedocs.problem import Problem
+from moedocs.site import assets, figures, files, markdown, references
+
+LOCK = ROOT / ".cache" / "build.lock"
+
+
+def bring_up_to_date(names: tuple[str, ...] = ()) -> list[str]:
+    """Make what is out of date (all, or the named figures); returns one line for everything that is wrong."""
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with _alone():
+        if not names:
+            assets.bring_assets(ROOT)
+        files.write(ROOT / "docs" / "assets" / "app" / "palette.css", charts.stylesheet())
+        failures = make_figures(names)
+    return [_told(failure) for failure in failures] + ([] if names else check_pages())
+
+
+def make_figures(names: tuple[str, ...] = (), root: Path = ROOT) -> list[figures.Failure]:
+    """Build every figure that is out of date, with a bar; one that fails does not keep the others."""
+    stale = figures.out_of_date(names, figures.FOLDER, root)
+    failures = []
+    bar = tqdm(stale.items(), desc="figures", unit="figure", leave=False, disable=not stale)
+    for name, path in bar:
+        bar.set_postfix_str(name)
+        failure = figures.build(name, path, figures.FOLDER, root)
+        if failure:
+            failures.append(failure)
+    return failures
+
+
+def check_pages(docs: Path = ROOT / "docs") -> list[str]:
+    """One line for every reference on a page that names nothing: file, line, and what there is."""
+    problems = []
+    for page in sorted(docs.rglob("*.md")):
+        for reference in references.references(page.read_text("utf-8")):
+            try:
+                markdown.check(reference)
+            except Problem as problem:
+                problems.append(f"{page.relative_to(docs.parent).as_posix()}:{reference.line}: {problem}")
+    return problems
+
+
+def pages_with(name: str, docs: Path = ROOT / "docs") -> list[str]:
+    """Where a figure stands: file and line."""
+    return [
+        f"{page.relative_to(docs.parent).as_posix()}:{reference.line}"
+        for page in sorted(docs.rglob("*.md"))
+        for reference in references.references(page.read_text("utf-8"))
+        if reference.kind == "figure" and reference.names[:1] == (name,)
+    ]
+
+
+def _told(failure: figures.Failure) -> str:
+    pages = ", ".join(pages_with(failure.name)) or "no page"
+    return f"{failure.message} (figure {failure.name!r}, on {pages})"
+
+
+def _alone() -> BaseFileLock:
+    """The lock of this checkout; a second build waits and says so."""
+    lock = FileLock(LOCK)
+    try:
+        lock.acquire(timeout=0)
+        lock.release()
+    except Timeout:
+        print("another build of this checkout is running; waiting for it", file=sys.stderr, flush=True)
+    return lock

@@ -1,0 +1,199 @@
+"""The build of figures: each one brought up to date in a folder of its own, whole or not at all.
+
+A folder's `manifest.json` names the hash of all that went in and of every file that came out. A figure is fresh when
+both still hold, so changed code, a changed record and a damaged file are noticed alike.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+import traceback
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from moedocs import charts
+from moedocs.lab import records
+from moedocs.lab.fingerprint import ROOT, fingerprint
+from moedocs.problem import Problem
+from moedocs.site import cells, files, pictures
+from moedocs.site.figure import FigureError, Rows, Words, cell_path, declared, load, paths
+
+FOLDER = ROOT / "docs" / "assets" / "figures"
+PACKAGES = ("torch", "numpy", "altair", "vl-convert-python")
+SIGNIFICANT_DIGITS = 6
+TABLE_ROWS = 60
+TIMES = ((10, "under 10 seconds"), (60, "under a minute"), (600, "under 10 minutes"), (3600, "under an hour"))
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A figure that could not be made: where, and why, in one line."""
+
+    name: str
+    message: str
+
+
+def out_of_date(names: tuple[str, ...] = (), folder: Path = FOLDER, root: Path = ROOT) -> dict[str, Path]:
+    """The figures (all, or those named) whose folder does not hold what today's code and records give."""
+    known = paths(root)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise FigureError(f"unknown figure {unknown[0]!r}; there are: {', '.join(known)}")
+    chosen = {name: known[name] for name in names or known}
+    return {name: path for name, path in chosen.items() if not is_fresh(folder / name, path, root)}
+
+
+def is_fresh(folder: Path, path: Path, root: Path = ROOT) -> bool:
+    """Whether the folder's manifest holds: same inputs, and every file as it was written."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+        outputs = manifest["outputs"].items()
+        return manifest["inputs"] == inputs(path, root) and all(
+            files.digest((folder / name).read_bytes()) == expected for name, expected in outputs
+        )
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False
+
+
+def inputs(path: Path, root: Path = ROOT) -> str:
+    """Hash of everything a figure is made from: its code and all it imports, its cell, its records, the versions."""
+    parts = [fingerprint(path, "moedocs.site.figures", root=root), _versions()]
+    beside = [
+        cell_path(path),
+        *(records.path_of(name, root / "figures" / "records") for name in declared(path, "records")),
+    ]
+    parts += [file.read_text("utf-8") if file.is_file() else "" for file in beside]
+    return files.digest(json.dumps(parts).encode())
+
+
+def build(name: str, path: Path, folder: Path = FOLDER, root: Path = ROOT) -> Failure | None:
+    """Make one figure; a figure that raises leaves what was there and says which line of it failed."""
+    try:
+        before = inputs(path, root)
+        outputs = _made(name, path, root)
+    except Exception as error:
+        return Failure(name, f"{_place(error, path, root)}: {_reason(error)}")
+    for file, text in outputs.items():
+        files.write(folder / name / file, text)
+    hashes = {file: files.digest(text.encode()) for file, text in outputs.items()}
+    files.write(folder / name / "manifest.json", files.dumps({"inputs": before, "outputs": hashes}))
+    return None
+
+
+def rounded(rows: Rows) -> Rows:
+    """The rows as picture, page and download all have them: floats to six significant digits."""
+    return [
+        {
+            key: float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
+            for key, value in row.items()
+        }
+        for row in rows
+    ]
+
+
+def as_csv(rows: Rows) -> str:
+    """One table, one line per row; truth values as true and false, as JavaScript writes them."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: str(value).lower() if isinstance(value, bool) else value for key, value in row.items()})
+    return text.getvalue()
+
+
+def _made(name: str, path: Path, root: Path) -> dict[str, str]:
+    """Every file of a figure, by name."""
+    figure = load(path)
+    started = time.process_time()
+    rows = rounded(figure.data())
+    seconds = time.process_time() - started
+    if not rows:
+        raise FigureError("data() gave no rows")
+    specs = {size.name: pictures.vega_lite(figure.chart(rows, size)) for size in charts.SIZES}
+    svgs = {size: pictures.svg(spec, rows, f"{name}-{size}") for size, spec in specs.items()}
+    outputs = {f"{size}.vg.json": files.dumps(pictures.vega(spec)) for size, spec in specs.items()}
+    outputs |= {f"{size}.svg": picture for size, picture in svgs.items()}
+    provenance = _provenance(name, path, figure, specs["wide"], seconds, root)
+    return outputs | {
+        f"{name}.csv": as_csv(rows),
+        f"{name}.svg": pictures.for_download(svgs["wide"]),
+        f"{name}.vl.json": files.dumps(pictures.spec_for_download(specs["wide"], f"{name}.csv")),
+        "provenance.json": files.dumps(provenance),
+        "page.json": files.dumps(_page(name, path, figure, rows, specs["wide"], provenance)),
+    }
+
+
+def _page(
+    name: str, path: Path, figure: ModuleType, rows: Rows, spec: dict[str, Any], provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """What the page needs of the figure beside its pictures."""
+    words: Words = figure.words(rows)
+    if not (words.caption.strip() and words.description.strip()):
+        raise FigureError("words() must give a caption and a description: they are what a screen reader tells")
+    controls = pictures.controls(spec)
+    cell = cell_path(path)
+    return {
+        "title": figure.title,
+        "badge": figure.badge,
+        "sources": list(getattr(figure, "sources", ())),
+        "words": asdict(words),
+        "controls": controls,
+        "steps": [asdict(step) for step in getattr(figure, "steps", ())],
+        "facts": {key: asdict(fact) for key, fact in figure.facts(rows).items()} if hasattr(figure, "facts") else {},
+        "table": _table(rows, {control["name"]: control.get("value") for control in controls}),
+        "num_rows": len(rows),
+        "cell": asdict(cells.recorded(cell)) if cell.is_file() else None,
+        "provenance": provenance,
+    }
+
+
+def _table(rows: Rows, settings: dict[str, Any]) -> Rows:
+    """The rows that the figure shows as it opens."""
+    shown = [row for row in rows if all(row[key] == value for key, value in settings.items() if key in row)]
+    return shown[:TABLE_ROWS]
+
+
+def _provenance(
+    name: str, path: Path, figure: ModuleType, spec: dict[str, Any], seconds: float, root: Path
+) -> dict[str, Any]:
+    """How the figure was made. The time is a bound, not a reading: two builds of one tree are the same bytes."""
+    read = {record: records.load(record, root / "figures" / "records") for record in declared(path, "records")}
+    return {
+        "command": f"moedocs build {name}",
+        "source": path.relative_to(root).as_posix(),
+        "settings": {control["name"]: control.get("value") for control in pictures.controls(spec)},
+        "seed": getattr(figure, "seed", None),
+        "engine": fingerprint(path, root=root),
+        "versions": {package: version(package) for package in PACKAGES},
+        "time": next((words for bound, words in TIMES if seconds < bound), "over an hour"),
+        "records": {
+            record: {
+                "command": records.command(record),
+                "fingerprint": read[record].fingerprint,
+                "made": read[record].made,
+            }
+            for record in read
+        },
+    }
+
+
+def _versions() -> str:
+    return " ".join(f"{package} {version(package)}" for package in PACKAGES)
+
+
+def _place(error: BaseException, path: Path, root: Path) -> str:
+    """File and line: the figure's own last line on the way to the error."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else 1
+    return f"{path.relative_to(root).as_posix()}:{line}"
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or "no reason given"
+    return text if isinstance(error, Problem) else f"{type(error).__name__}: {text[:400]}"

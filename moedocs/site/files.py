@@ -1,0 +1,41 @@
+"""Writing files so that a kill leaves the old one or the new one, and nothing is touched that did not change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def digest(content: bytes) -> str:
+    """sha256, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def dumps(value: Any) -> str:
+    """JSON as the build writes it: keys sorted, no NaN."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def write(path: Path, text: str) -> None:
+    """Bring the file to this text; a file that has it already keeps its time stamp."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Bring the file to these bytes, as `write` does."""
+    if path.is_file() and path.read_bytes() == content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,37 @@
+"""MkDocs' hooks: before each build the figures are brought up to date, in a process of their own so that changed code
+is loaded afresh. A problem fails `mkdocs build`; `mkdocs serve` reports it and shows it in the page."""
+
+import logging
+import subprocess
+import sys
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import Abort
+from mkdocs.livereload import LiveReloadServer
+
+from moedocs.lab.fingerprint import ROOT
+
+log = logging.getLogger("mkdocs.hooks.moedocs")
+serving = False
+
+
+def on_startup(command: str, dirty: bool) -> None:
+    """Remember whether this is a build or a server."""
+    global serving
+    serving = command == "serve"
+
+
+def on_pre_build(config: MkDocsConfig) -> None:
+    """Bring everything that pages show up to date, or say why not."""
+    done = subprocess.run([sys.executable, "-m", "moedocs", "build"], cwd=ROOT)
+    if done.returncode and not serving:
+        raise Abort("the pages' figures and numbers are not in order: see above")
+    if done.returncode:
+        log.error("served with the faults above; each is shown in its page")
+
+
+def on_serve(server: LiveReloadServer, config: MkDocsConfig, builder: object) -> LiveReloadServer:
+    """Rebuild when a figure, a record or the engine changes, too."""
+    for folder in ("figures", "moedocs"):
+        server.watch(str(ROOT / folder))
+    return server

@@ -1,0 +1,107 @@
+"""Numbers in prose: a reference names where a number comes from, the build fills it in with unit and rounding.
+
+{{ value mixtral-8x7b active }}                          a quantity of a published shape, from moedocs.cost
+{{ value mixtral-8x7b total over mixtral-8x7b active }}  a ratio of two
+{{ value record/balance largest_share.none as=share }}   a result of a record, by its path
+{{ value figure/load-per-expert dropped }}               a fact that a figure states about its own rows
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from moedocs import cost
+from moedocs.cost import Quantity
+from moedocs.lab import records
+from moedocs.problem import Problem
+
+LARGE = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
+PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+UNITS = ("parameters", "FLOP", "byte", "share", "count", "ratio", "nat", "second")
+
+
+class UnknownValue(Problem):
+    """A reference to a number that does not exist; the message lists those that do."""
+
+
+def look_up(names: tuple[str, ...], figures: Path, unit: str | None = None) -> Quantity:
+    """The quantity a reference names; `figures` is the folder of built figures. Raises UnknownValue."""
+    if len(names) == 5 and names[2] == "over":
+        above, below = look_up(names[:2], figures), look_up(names[3:], figures)
+        return Quantity(above.value / below.value, unit or "ratio", f"{above.value:.12g} ÷ {below.value:.12g}")
+    if len(names) != 2:
+        raise UnknownValue(
+            f"value needs a source and a name, such as 'mixtral-8x7b active'; it has {' '.join(names)!r}"
+        )
+    source, name = names
+    if unit is not None and unit not in UNITS:
+        raise UnknownValue(f"unknown unit {unit!r}; there are: {', '.join(UNITS)}")
+    if source.startswith("record/"):
+        return _of_record(source.removeprefix("record/"), name, unit)
+    known = _of_figure(source.removeprefix("figure/"), figures) if source.startswith("figure/") else _of_model(source)
+    if name not in known:
+        raise UnknownValue(f"{source} has no quantity {name!r}; it has: {', '.join(known)}")
+    return known[name]
+
+
+def shown(quantity: Quantity, digits: int = 3) -> str:
+    """The number as prose has it: `12.9 billion`, `25.5 GFLOP`, `27.6 %`."""
+    value, unit = quantity.value, quantity.unit
+    if unit == "parameters":
+        return _scaled(value, LARGE, digits, " ")
+    if unit == "FLOP":
+        return _scaled(value, PREFIXES, digits, " ", "FLOP")
+    if unit == "byte":
+        return _scaled(value, PREFIXES, digits, " ", "B")
+    if unit == "share":
+        return f"{_rounded(100 * value, digits)} %"
+    if unit == "second":
+        return f"{_rounded(value, digits)} s"
+    return f"{value:,}" if isinstance(value, int) else _rounded(value, digits)
+
+
+def _scaled(value: float, scales: tuple[tuple[float, str], ...], digits: int, gap: str, unit: str = "") -> str:
+    for scale, word in scales:
+        if abs(value) >= scale:
+            return f"{_rounded(value / scale, digits)}{gap}{word}{unit}"
+    return f"{value:,.0f}{gap}{unit}".rstrip()
+
+
+def _rounded(value: float, digits: int) -> str:
+    """Significant digits, without exponent, and whole numbers grouped by thousands."""
+    number = float(f"{value:.{digits}g}")
+    decimals = max(0, digits - len(f"{abs(int(number))}")) if abs(number) >= 1 else None
+    return f"{number:,.{decimals}f}" if decimals is not None else f"{number:.{digits}g}"
+
+
+def _of_model(name: str) -> dict[str, Quantity]:
+    if name not in cost.PUBLISHED:
+        raise UnknownValue(
+            f"unknown model {name!r}; there are: {', '.join(cost.PUBLISHED)}, and record/NAME and figure/NAME"
+        )
+    return cost.quantities(cost.PUBLISHED[name])
+
+
+def _of_record(name: str, path: str, unit: str | None) -> Quantity:
+    value: Any = records.load(name).results
+    for key in path.split("."):
+        if isinstance(value, list) and key.lstrip("-").isdigit() and -len(value) <= int(key) < len(value):
+            value = value[int(key)]
+        elif isinstance(value, dict) and key in value:
+            value = value[key]
+        else:
+            there = ", ".join(map(str, value)) if isinstance(value, dict) else f"{type(value).__name__}"
+            raise UnknownValue(f"record {name} has no {key!r} in {path!r}; there: {there[:200]}")
+    if not isinstance(value, int | float):
+        raise UnknownValue(f"record {name}: {path!r} is no number")
+    return Quantity(value, unit or "ratio", f"record {name}, {path}")
+
+
+def _of_figure(name: str, figures: Path) -> dict[str, Quantity]:
+    page = figures / name / "page.json"
+    if not page.is_file():
+        raise UnknownValue(f"unknown figure {name!r}")
+    facts = json.loads(page.read_text("utf-8"))["facts"]
+    return {key: Quantity(**fact) for key, fact in facts.items()}
