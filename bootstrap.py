@@ -206,8 +206,8 @@ def run(
     log = path.read_text(errors="replace")
     if process.returncode:
         lines = [line for line in log.splitlines() if line.strip()]
-        why = next((line for line in lines if UNREACHED.search(line)), "")
-        said = f"the package registry did not answer ({why.strip()[:160]})" if why else (lines or ["no output"])[-1]
+        unreached = any(UNREACHED.search(line) for line in lines)
+        said = "the package registry did not answer" if unreached else (lines or ["it printed nothing"])[-1].strip()
         raise Stop(f"{label} failed: {said}. {hint} The whole output: {path.relative_to(ROOT)}".replace("  ", " "))
     show(label, total, total, time.monotonic() - started, "\n")
 
