@@ -69,13 +69,14 @@ def _control(param: dict[str, Any]) -> dict[str, Any]:
 
 
 def _picture(folder: Path, size: str) -> dict[str, Any]:
-    """One of the two pictures, with the hatch pattern where it is used; its name is the frame's to give."""
+    """One of the two pictures, with a hatch pattern of its own: one that lies in a hidden picture draws nothing."""
     svg = (folder / f"{size}.svg").read_text("utf-8").strip()
     match = SIZE.match(svg)
     assert match is not None, f"{folder.name}: the {size} picture states no size"
     hatch = f"<defs>{charts.hatch_pattern()}</defs>" if charts.HATCH in svg else ""
     start, rest = svg.split(">", 1)
-    inline = Markup(f'{start} aria-hidden="true" focusable="false">{hatch}{rest}')
+    whole = f'{start} aria-hidden="true" focusable="false">{hatch}{rest}'
+    inline = Markup(whole.replace("moe-hatch", f"{folder.name}-{size}-hatch"))
     return {"size": size, "width": match[1], "height": match[2], "svg": inline}
 
 

@@ -6,7 +6,7 @@ import gzip
 import mimetypes
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -58,8 +58,9 @@ def handler(folder: Path) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Security-Policy", POLICY)
             if compressed:
                 self.send_header("Content-Encoding", "gzip")
-            self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # the reader left, or stopped a cell while it loaded
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, format: str, *arguments: object) -> None:
             """Says nothing: the tests speak."""

@@ -8,7 +8,6 @@ const LIMIT = 30; // seconds a run may take once Python is there
 export class Cell {
   constructor(element, worker) {
     this.element = element;
-    this.limit = Number(element.getAttribute('limit') ?? LIMIT);
     this.place = element.querySelector('.moe-cell__code');
     this.original = this.place.querySelector('code').textContent.replace(/\n$/, '');
     this.output = new Output(element);
@@ -40,7 +39,7 @@ export class Cell {
     this.running = true;
     this.editor?.mark(null);
     this.output.begin();
-    this.session.run(this.source, this.limit, (type, words) => this.#hear(type, words));
+    this.session.run(this.source, Number(this.element.getAttribute('limit') ?? LIMIT), (type, words) => this.#hear(type, words));
     this.#show();
   }
 
@@ -88,12 +87,13 @@ export class Cell {
   #end(type, words) {
     this.running = false;
     if (type === 'done') this.#done(words);
-    if (type === 'stopped') this.output.end('stopped', 'Stopped. The next run starts Python afresh.');
+    const afresh = 'The next run starts Python afresh.';
+    if (type === 'stopped') this.output.end('stopped', 'Stopped.', `Stopped. ${afresh}`);
     if (type === 'late') {
-      const seconds = `${words.limit} second${words.limit === 1 ? '' : 's'}`;
-      this.output.end('stopped', `Stopped after ${seconds}, the limit for a run. The next run starts Python afresh.`);
+      const late = `Stopped after ${words.limit} s, the limit for a run.`;
+      this.output.end('stopped', late, `${late} ${afresh}`);
     }
-    if (type === 'broken') this.output.end('error', `Python could not go on: ${words.reason}`);
+    if (type === 'broken') this.output.end('error', 'Python could not go on.', `Python could not go on: ${words.reason}`);
     this.#show();
   }
 
@@ -110,7 +110,7 @@ export class Cell {
     if (!lacking) return;
     this.output.note(
       lacking.length
-        ? `The figure shows your table, which lacks what it also reads: ${lacking.join(', ')}.`
+        ? `The figure shows what it can of your table, which has no ${lacking.join(', ')}.`
         : 'The figure shows your result. Its Reset brings the recorded one back.',
     );
   }

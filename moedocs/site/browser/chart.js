@@ -14,6 +14,8 @@ Object.assign(registry, transforms, viewTransforms, encode);
 const HATCH = 'url(#moe-hatch)';
 
 export class Chart {
+  warnings = []; // what Vega found odd while it drew
+
   /** Draw `rows` with these signal values over the picture, whose place it takes exactly. */
   static async draw(picture, spec, rows, signals) {
     const chart = new Chart(picture, spec);
@@ -93,7 +95,7 @@ export class Chart {
       level: () => logger,
       debug: () => logger,
       info: () => logger,
-      warn: (...words) => (console.warn(...words), logger),
+      warn: (...words) => (this.warnings.push(words.join(' ')), logger),
       error: reason => {
         this.failure = reason instanceof Error ? reason : new Error(String(reason));
         return logger;

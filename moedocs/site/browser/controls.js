@@ -70,9 +70,9 @@ function write(input, value) {
 }
 
 function choose(select, value) {
-  const text = JSON.stringify(value);
-  if (![...select.options].some(option => option.value === text)) select.add(new Option(String(value), text));
-  select.value = text;
+  const found = [...select.options].find(option => JSON.parse(option.value) === value);
+  if (found) found.selected = true;
+  else select.add(new Option(String(value), JSON.stringify(value), true, true));
 }
 
 function slideTo(input, value) {
@@ -88,7 +88,7 @@ function slideTo(input, value) {
 
 function show(input) {
   const output = input.closest('label')?.querySelector('output');
-  if (!output) return;
+  if (!output || Number(output.value) === read(input)) return; // 1.0 stays as the page wrote it
   output.value = String(read(input));
   if (input.dataset.values) input.setAttribute('aria-valuetext', output.value);
 }

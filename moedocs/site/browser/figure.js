@@ -50,23 +50,24 @@ export class Figure {
     if (this.gone || picture !== this.picture) return chart.finalize();
     this.chart?.finalize();
     this.chart = chart;
-    await chart.set(this.values());
+    await this.#set(this.values()); // and what the reader has changed meanwhile
+    this.#hush();
   }
 
   values() {
     return {...this.controls.values(), ...this.player?.value};
   }
 
-  /** Draw the reader's own rows; gives the columns that the recorded rows have and these lack. */
+  /** Draw the reader's own rows; where they could not be drawn in full, gives the columns that they lack. */
   async setRows(rows) {
-    if (!this.recorded) return undefined;
+    if (!this.chart) return undefined;
     this.controls.put(constants(rows));
     // a column that a control chooses by need not be in the rows: they belong to the choice that stands
     const values = this.values();
     this.rows = rows.map(row => ({...values, ...row}));
     this.#mark(true);
-    await this.#redraw();
-    return Object.keys(this.recorded[0]).filter(column => !(column in this.rows[0]));
+    const whole = await this.#redraw();
+    return whole ? [] : Object.keys(this.recorded[0]).filter(column => !(column in this.rows[0]));
   }
 
   async reset() {
@@ -82,22 +83,27 @@ export class Figure {
     this.width?.disconnect();
     this.player?.pause();
     this.chart?.finalize();
-    clearTimeout(this.soon);
+    this.#hush();
   }
 
   async #redraw() {
-    if (!this.chart) return;
-    this.chart.put(this.values());
-    await this.chart.data(this.rows);
-    this.#announce();
-    if (this.chart.failure) this.#fail(this.chart.failure);
+    this.chart?.put(this.values());
+    return this.#drawn(this.chart?.data(this.rows));
   }
 
-  async #set(values) {
-    if (!this.chart) return;
-    await this.chart.set(values);
+  #set(values) {
+    return this.#drawn(this.chart?.set(values));
+  }
+
+  /** Whether the drawing, once done, went without a warning; those about our own rows are for our own eyes. */
+  async #drawn(drawing) {
+    if (!drawing) return true;
+    await drawing;
+    if (this.chart?.failure) this.#fail(this.chart.failure);
+    const warnings = this.chart?.warnings.splice(0) ?? [];
+    if (!this.own) warnings.forEach(warning => console.warn(warning));
     this.#announce();
-    if (this.chart.failure) this.#fail(this.chart.failure);
+    return !warnings.length;
   }
 
   /** Say what a change led to, once it has come to rest. */
@@ -107,6 +113,10 @@ export class Figure {
       const words = [this.player?.words, this.player?.playing ? '' : this.chart?.readout()];
       this.listener.textContent = words.filter(Boolean).join('. ');
     }, CALM);
+  }
+
+  #hush() {
+    clearTimeout(this.soon);
   }
 
   #mark(own) {

@@ -79,10 +79,12 @@ export class Output {
     this.state.textContent = text;
   }
 
-  end(state, text) {
+  /** The run is over; `remark` goes below what it left, where those who listen are told of it too. */
+  end(state, text, remark = '') {
     this.#become(state);
     this.say(text);
-    if (!this.place.textContent) this.note(state === 'done' ? 'It printed nothing.' : text);
+    if (remark) this.note(remark);
+    else if (!this.place.textContent) this.note('It printed nothing.');
     this.place.style.minHeight = '';
     this.place.removeAttribute('aria-busy');
   }

@@ -31,7 +31,7 @@ export class Player {
 
   /** The words of the current step, for those who listen. */
   get words() {
-    const title = this.items[this.step - this.min]?.querySelector('strong')?.textContent ?? '';
+    const title = this.items[this.step - this.min]?.querySelector('strong')?.textContent.replace(/\.$/, '') ?? '';
     return `Step ${this.step - this.min + 1} of ${this.max - this.min + 1}${title && `: ${title}`}`;
   }
 

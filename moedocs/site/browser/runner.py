@@ -88,7 +88,7 @@ def explained(error: BaseException, source: str) -> dict[str, Any]:
     """The reader's line number, that line and the reason, whatever lay between."""
     line = _line(error)
     lines = source.splitlines()
-    code = lines[line - 1].strip() if line and line <= len(lines) else ""
+    code = lines[line - 1].strip()[:200] if line and line <= len(lines) else ""
     return {"line": line, "code": code, "reason": _reason(error)}
 
 
@@ -136,7 +136,8 @@ def _line(error: BaseException) -> int | None:
 
 def _reason(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
-        return f"ModuleNotFoundError: there is no {error.name!r} here; a cell has Python's own modules, numpy and moedocs.lite"
+        here = "a cell has Python's own modules, numpy and moedocs.lite"
+        return f"ModuleNotFoundError: there is no {error.name!r} here; {here}"
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg}"
     return "".join(traceback.format_exception_only(error)).strip()[:2000]

@@ -7,13 +7,12 @@ let namespace;
 
 const say = (type, words = {}) => postMessage({type, ...words});
 
-onmessage = async ({data}) => {
-  try {
-    if (data.type === 'start') await start(data.index);
-    else runCell(data.source);
-  } catch (error) {
-    say('broken', {reason: String(error?.message ?? error)});
-  }
+let before = Promise.resolve(); // a run that is asked for while Python loads waits for it
+
+onmessage = ({data}) => {
+  before = before
+    .then(() => (data.type === 'start' ? start(data.index) : runCell(data.source)))
+    .catch(error => say('broken', {reason: String(error?.message ?? error)}));
 };
 
 async function start(index) {
@@ -28,6 +27,7 @@ async function start(index) {
     packageBaseUrl: index, // never its public address
     lockFileContents: lock,
     env: {PYTHONDONTWRITEBYTECODE: '1'},
+    stdin: () => null, // nobody answers here: `input()` raises EOFError
   });
   const problems = [];
   await pyodide.loadPackage(packages.map(one => one.name), {
