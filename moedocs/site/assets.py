@@ -110,6 +110,7 @@ def _bundle(root: Path, folder: Path) -> None:
     """esbuild's bundles: the small entry, what it loads later in chunks, the worker of the cells, the style."""
     entries = [str(SOURCES / name) for name in ENTRIES if (root / SOURCES / name).is_file()]
     options = ["--bundle", "--format=esm", "--splitting", "--minify", "--target=es2022", "--charset=utf8"]
+    options += ["--loader:.py=text"]  # what the worker runs around a reader's code
     names = ["--entry-names=[name]", "--chunk-names=chunks/[name]-[hash]", "--asset-names=chunks/[name]-[hash]"]
     meta = folder / "meta.json"
     outputs = [f"--outdir={folder}", f"--metafile={meta}", "--legal-comments=none", "--log-level=warning"]
@@ -139,7 +140,7 @@ def _katex(root: Path, folder: Path) -> None:
     source = root / "node_modules/katex/dist"
     style = (source / "katex.min.css").read_text("utf-8")
     style = re.sub(r"src:([^;}]+)", lambda found: f"src:{FONT.search(found[1])[0]}", style)  # type: ignore[index]
-    (folder / "katex.css").write_text(style, "utf-8")
+    (folder / "katex.min.css").write_text(style, "utf-8")
     (folder / "fonts").mkdir()
     for name in sorted(set(FONT.findall(style))):
         shutil.copyfile(source / name, folder / name)
