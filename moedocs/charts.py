@@ -26,6 +26,8 @@ MEANINGS = {
     "idle": ("#bcc4ce", "#4d5767"),
     "skipped": ("#a86a00", "#e6b450"),
     "dropped": ("#c23b22", "#ff8c73"),
+    "plus": ("#3b4d9b", "#9aabf0"),
+    "minus": ("#a5581c", "#e3a06b"),
 }
 
 # One fixed hue per expert. The first eight keep apart under common colour blindness; charts label them as well.
@@ -77,9 +79,10 @@ def colour(meaning: str) -> str:
 HATCH = "url(#moe-hatch)"  # dropped tokens: never by colour alone
 
 
-def expert_scale(num_experts: int) -> alt.Scale:
-    """Ordinal scale that gives every expert its own fixed hue."""
-    return alt.Scale(domain=list(range(num_experts)), range=[colour(f"expert-{e % 16}") for e in range(num_experts)])
+def expert_scale(num_experts: int, first: int = 1) -> alt.Scale:
+    """Ordinal scale that gives every expert its own fixed hue; pages count experts from `first`."""
+    hues = [colour(f"expert-{expert % len(EXPERTS)}") for expert in range(num_experts)]
+    return alt.Scale(domain=list(range(first, first + num_experts)), range=hues)
 
 
 def config() -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""What a reader sees: the build of figures, and the Markdown extension that puts figures, cells and numbers on pages."""
+"""What a reader sees: the build of figures, and the extension that puts figures, cells and numbers on pages."""

@@ -146,15 +146,18 @@ def _page(
         "controls": controls,
         "steps": [asdict(step) for step in getattr(figure, "steps", ())],
         "facts": {key: asdict(fact) for key, fact in figure.facts(rows).items()} if hasattr(figure, "facts") else {},
-        "table": _table(rows, {control["name"]: control.get("value") for control in controls}),
+        "table": _table(figure, rows, {control["name"]: control.get("value") for control in controls}),
         "num_rows": len(rows),
         "cell": asdict(cells.recorded(cell)) if cell.is_file() else None,
         "provenance": provenance,
     }
 
 
-def _table(rows: Rows, settings: dict[str, Any]) -> Rows:
-    """The rows that the figure shows as it opens."""
+def _table(figure: ModuleType, rows: Rows, settings: dict[str, Any]) -> Rows:
+    """The rows that the figure shows as it opens; a figure may choose them itself."""
+    if hasattr(figure, "table"):
+        chosen: Rows = figure.table(rows)
+        return chosen
     shown = [row for row in rows if all(row[key] == value for key, value in settings.items() if key in row)]
     return shown[:TABLE_ROWS]
 

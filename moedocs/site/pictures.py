@@ -19,7 +19,6 @@ def vega_lite(chart: alt.TopLevelMixin) -> dict[str, Any]:
     """The chart's specification in the house style, checked against the Vega-Lite schema; its data is named `table`."""
     spec: dict[str, Any] = chart.to_dict()
     spec["config"] = spec.get("config", {}) | charts.config()
-    spec["data"] = TABLE
     return spec
 
 
@@ -37,7 +36,7 @@ def vega(spec: dict[str, Any]) -> dict[str, Any]:
 
 def svg(spec: dict[str, Any], rows: Rows, prefix: str) -> str:
     """The picture, its ids numbered in order behind `prefix`: two builds are equal and two pictures on a page apart."""
-    filled = spec | {"data": {"values": rows}}
+    filled = spec | {"datasets": spec.get("datasets", {}) | {TABLE["name"]: rows}}
     text: str = vl_convert.vegalite_to_svg(filled, vl_version=VEGA_LITE)
     names = {old: f"{prefix}-{number}" for number, old in enumerate(dict.fromkeys(re.findall(r'\bid="([^"]+)"', text)))}
     for old, new in names.items():
@@ -55,13 +54,13 @@ def for_download(picture: str) -> str:
 
 def spec_for_download(spec: dict[str, Any], csv_name: str) -> dict[str, Any]:
     """The specification on its own: it reads the CSV beside it and carries light colours."""
-    resolved: dict[str, Any] = _in_light(spec)
-    return resolved | {"data": {"url": csv_name, "format": {"type": "csv"}}}
+    alone: dict[str, Any] = _alone(spec, {"url": csv_name, "format": {"type": "csv"}})
+    return alone
 
 
-def _in_light(value: Any) -> Any:
+def _alone(value: Any, table: dict[str, Any]) -> Any:
     if isinstance(value, str):
         return charts.in_light(value)
     if isinstance(value, dict):
-        return {key: _in_light(item) for key, item in value.items()}
-    return [_in_light(item) for item in value] if isinstance(value, list) else value
+        return table if value == TABLE else {key: _alone(item, table) for key, item in value.items()}
+    return [_alone(item, table) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,118 @@
+"""Load per expert while a model trains. Left alone, some experts take most tokens; both cures spread them."""
+
+from typing import Any
+
+import altair as alt
+
+from moedocs.charts import Size, colour, expert_scale
+from moedocs.lab.records import load
+from moedocs.site.figure import Rows, Words
+
+title = "Load per expert over training, three balancing rules"
+badge = "trained model"
+records = ("balance",)
+sources = ("switch-2021", "loss-free-2024", "deepseek-v3-2024")
+
+ARMS = {"none": "no balancing", "auxiliary": "auxiliary loss", "bias": "bias correction"}
+OPENS_WITH = {"layer": 3, "seed": 0}
+
+
+def result() -> dict[str, Any]:
+    return load("balance").results
+
+
+def data() -> Rows:
+    """One row per rule, seed, layer, step and expert: the expert's share of the tokens in that validation batch."""
+    found = result()
+    return [
+        {
+            "rule": ARMS[arm],
+            "seed": run["seed"],
+            "layer": layer + 1,
+            "step": step,
+            "expert": expert + 1,
+            "share": share,
+        }
+        for arm in ARMS
+        for run in found["arms"][arm]
+        for step, share_LE in zip(found["steps"], run["share"], strict=True)
+        for layer, share_E in enumerate(share_LE)
+        for expert, share in enumerate(share_E)
+    ]
+
+
+def words(rows: Rows) -> Words:
+    found = result()
+    summary, steps = found["summary"], found["steps"][-1]
+    largest = {arm: summary[arm]["largest_share"] for arm in ARMS}
+    losses = [f"{ARMS[arm]} {summary[arm]['validation_loss']['mean']:.3f}" for arm in ARMS]
+    spread = max(summary[arm]["validation_loss"]["most"] - summary[arm]["validation_loss"]["least"] for arm in ARMS)
+    seeds = len(found["arms"]["none"])
+    return Words(
+        f"After {steps} steps the busiest of 8 experts holds {largest['none']['mean']:.0%} of the tokens without "
+        f"balancing ({largest['none']['least']:.0%} to {largest['none']['most']:.0%} over {seeds} seeds, mean of all "
+        f"layers), {largest['auxiliary']['mean']:.0%} with the auxiliary loss and {largest['bias']['mean']:.0%} with "
+        f"bias correction; an even share is {1 / 8:.1%}. What this does not show: a better model. At this size the "
+        f"validation losses ({', '.join(losses)} nats per byte) differ by less than seeds do (up to {spread:.3f}).",
+        f"Three panels, one per balancing rule: none, auxiliary loss, bias correction. In each, eight lines follow the "
+        f"share of tokens that each expert of one layer receives, from step 0 to {steps}. Without balancing the lines "
+        f"fan out and stay apart; with either rule they draw together around the dashed line of an even share. "
+        f"Controls choose the layer and the seed.",
+    )
+
+
+def chart(rows: Rows, size: Size) -> alt.FacetChart:
+    params = [
+        alt.param(
+            name=name,
+            value=OPENS_WITH[name],
+            bind=alt.binding_select(options=sorted({int(row[name]) for row in rows}), name=name.capitalize()),
+        )
+        for name in OPENS_WITH
+    ]
+    last = max(int(row["step"]) for row in rows)
+    base = alt.Chart().transform_filter("datum.layer == layer && datum.seed == seed")
+    x = alt.X(
+        "step:Q", scale=alt.Scale(type="sqrt"), title="training step", axis=alt.Axis(values=[0, 20, 80, 200, last])
+    )
+    y = alt.Y(
+        "share:Q", title="share of tokens", axis=alt.Axis(format="%", tickCount=4), scale=alt.Scale(domainMax=0.9)
+    )
+    lines = base.mark_line(interpolate="linear", point={"size": 14}).encode(
+        x=x,
+        y=y,
+        color=alt.Color("expert:O", scale=expert_scale(8, first=1), legend=legend(size)),
+        tooltip=[
+            alt.Tooltip("expert:O"),
+            alt.Tooltip("step:Q"),
+            alt.Tooltip("share:Q", format=".1%"),
+        ],
+    )
+    even = base.mark_rule(color=colour("soft"), strokeDash=[4, 3]).encode(y=alt.datum(1 / 8))
+    return (
+        alt.layer(even, lines, readout(base, last))
+        .properties(width=236 if size.narrow else 172, height=130 if size.narrow else 230)
+        .facet(
+            facet=alt.Facet("rule:N", title=None, sort=list(ARMS.values()), header=alt.Header(labelAnchor="start")),
+            columns=1 if size.narrow else 3,
+            spacing=18 if size.narrow else 14,
+            data=alt.NamedData("table"),
+        )
+        .add_params(*params)
+    )
+
+
+def legend(size: Size) -> alt.Legend:
+    return alt.Legend(orient="bottom", direction="horizontal", columns=4 if size.narrow else 8, title="expert")
+
+
+def readout(base: alt.Chart, last: int) -> alt.Chart:
+    """The largest share at the end, in each panel."""
+    return (
+        base.transform_filter(f"datum.step == {last}")
+        .transform_aggregate(largest="max(share)", groupby=["rule"])
+        .transform_calculate(words="'busiest at the end: ' + format(datum.largest, '.0%')")
+        .mark_text(align="right", baseline="top", fontSize=12, fontWeight=600)
+        .encode(text="words:N", x=alt.value("width"), y=alt.value(0))
+        .properties(name="readout")
+    )
