@@ -4,7 +4,7 @@ from typing import Any
 
 import altair as alt
 
-from moedocs.charts import Size, colour, expert_scale
+from moedocs.charts import Chart, Size, colour, expert_scale
 from moedocs.lab.records import load
 from moedocs.site.figure import Rows, Words
 
@@ -61,7 +61,7 @@ def words(rows: Rows) -> Words:
     )
 
 
-def chart(rows: Rows, size: Size) -> alt.FacetChart:
+def chart(rows: Rows, size: Size) -> Chart:
     params = [
         alt.param(
             name=name,
@@ -106,7 +106,7 @@ def legend(size: Size) -> alt.Legend:
     return alt.Legend(orient="bottom", direction="horizontal", columns=4 if size.narrow else 8, title="expert")
 
 
-def readout(base: alt.Chart, last: int) -> alt.Chart:
+def readout(base: Chart, last: int) -> Chart:
     """The largest share at the end, in each panel."""
     return (
         base.transform_filter(f"datum.step == {last}")

@@ -4,7 +4,7 @@ from itertools import product
 
 import altair as alt
 
-from moedocs.charts import Size, colour
+from moedocs.charts import Chart, Size, colour
 from moedocs.config import RoutingConfig, TransformerConfig
 from moedocs.cost import PUBLISHED, forward_flops, parameters, quantities
 from moedocs.site.figure import Rows, Words
@@ -72,7 +72,7 @@ def words(rows: Rows) -> Words:
     )
 
 
-def chart(rows: Rows, size: Size) -> alt.LayerChart:
+def chart(rows: Rows, size: Size) -> Chart:
     labels = {"num_experts": ("Experts N", EXPERTS), "top_k": ("Top-k", TOP_K), "d_ff": ("FFN width", WIDTHS)}
     params = [
         alt.param(name=name, value=OPENS_WITH[name], bind=alt.binding_select(options=list(options), name=label))
@@ -109,7 +109,7 @@ def chart(rows: Rows, size: Size) -> alt.LayerChart:
     )
 
 
-def readout(base: alt.Chart, size: Size) -> alt.Chart:
+def readout(base: Chart, size: Size) -> Chart:
     """Total, active and FLOPs in words, above the bars."""
     stored = "format(datum.stored / 1e9, '.1f') + ' billion stored'"
     used = "format(datum.used / 1e9, '.1f') + ' billion used (' + format(datum.used / datum.stored, '.1%') + ')'"

@@ -6,7 +6,7 @@ from itertools import product
 import altair as alt
 import torch
 
-from moedocs.charts import HATCH, Size, colour
+from moedocs.charts import HATCH, Chart, Size, colour
 from moedocs.config import RoutingConfig
 from moedocs.cost import Quantity
 from moedocs.engine import capacity, load, softmax_top_k, with_capacity
@@ -125,7 +125,7 @@ def words(rows: Rows) -> Words:
     )
 
 
-def chart(rows: Rows, size: Size) -> alt.LayerChart:
+def chart(rows: Rows, size: Size) -> Chart:
     def slider(name: str, label: str, options: tuple[float, ...]) -> alt.Parameter:
         return alt.param(name=name, value=OPENS_WITH[name], bind=alt.binding_select(options=list(options), name=label))
 
@@ -139,16 +139,18 @@ def chart(rows: Rows, size: Size) -> alt.LayerChart:
     chosen = " && ".join(f"datum.{name} == {name}" for name in OPENS_WITH)
     base = alt.Chart(alt.NamedData("table")).transform_filter(chosen)
     x = alt.X("expert:O", title="expert", axis=alt.Axis(labelAngle=0, ticks=False))
-    bar = {"width": alt.RelativeBandSize(0.66)}
-    slots = base.mark_bar(**bar, filled=False, stroke=colour("idle"), strokeDash=[3, 3]).encode(x=x, y="capacity:Q")
+    wide = alt.RelativeBandSize(0.66)
+    slots = base.mark_bar(width=wide, filled=False, stroke=colour("idle"), strokeDash=[3, 3]).encode(
+        x=x, y="capacity:Q"
+    )
     kept = (
         base.transform_calculate(kept="datum.load - datum.dropped")
-        .mark_bar(**bar, color=colour("active"))
+        .mark_bar(width=wide, color=colour("active"))
         .encode(x=x, y=alt.Y("kept:Q", title="tokens", axis=alt.Axis(tickCount=5)))
     )
     over = (
         base.transform_calculate(kept="datum.load - datum.dropped")
-        .mark_bar(**bar, fill=HATCH, stroke=colour("dropped"), strokeWidth=1)
+        .mark_bar(width=wide, fill=HATCH, stroke=colour("dropped"), strokeWidth=1)
         .encode(x=x, y="kept:Q", y2="load:Q", opacity=alt.condition("datum.dropped > 0", alt.value(1), alt.value(0)))
     )
     expected = base.mark_tick(color=colour("ink"), thickness=2, width=alt.RelativeBandSize(0.4)).encode(
@@ -181,7 +183,7 @@ def chart(rows: Rows, size: Size) -> alt.LayerChart:
     )
 
 
-def readout(base: alt.Chart, size: Size) -> alt.Chart:
+def readout(base: Chart, size: Size) -> Chart:
     """The result in words, above the bars; the spread is left out where the table has none, as in a reader's own."""
     draw = "'Dropped ' + format(datum.dropped / datum.load, '.1%') + ' in this draw'"
     exact = "'exactly expected ' + format(datum.expected / datum.load, '.1%')"

@@ -1,11 +1,11 @@
 """One token through an MoE layer. Of eight experts two run; their answers are weighed and added to the residual."""
 
-from typing import Any
+from typing import Any, Literal
 
 import altair as alt
 import torch
 
-from moedocs.charts import Size, colour
+from moedocs.charts import Chart, Size, colour, over
 from moedocs.config import RoutingConfig
 from moedocs.engine import softmax_top_k
 from moedocs.lab.records import load
@@ -130,7 +130,7 @@ def label(token: dict[str, Any]) -> str:
     return f"{before}[{token['token']}] ({token['domain']})"
 
 
-def chart(rows: Rows, size: Size) -> alt.LayerChart:
+def chart(rows: Rows, size: Size) -> Chart:
     tokens = load("one-token").results["tokens"][:TOKENS]
     params = [
         alt.param(
@@ -196,7 +196,7 @@ class Places:
         return self.labels + (number + 1) * self.column
 
 
-def strips(base: alt.Chart, place: Places) -> alt.Chart:
+def strips(base: Chart, place: Places) -> Chart:
     """Vectors as cells: hue is the sign, strength the size; what an idle expert would have answered stays pale."""
     cell = (place.right - place.left) / 64
     return (
@@ -221,7 +221,7 @@ def strips(base: alt.Chart, place: Places) -> alt.Chart:
     )
 
 
-def at_column(base: alt.Chart, place: Places) -> alt.Chart:
+def at_column(base: Chart, place: Places) -> Chart:
     """The numbers per expert that the step has reached, each at its column."""
     edges = {part: place.column_at(number) for number, part in enumerate(COLUMNS)}
     return base.transform_filter("datum.dimension == 0 && step >= datum.first").transform_calculate(
@@ -229,7 +229,7 @@ def at_column(base: alt.Chart, place: Places) -> alt.Chart:
     )
 
 
-def bars(base: alt.Chart, place: Places) -> alt.Chart:
+def bars(base: Chart, place: Places) -> Chart:
     """Probabilities and weights as bars behind their numbers."""
     room = place.column - 6
     return (
@@ -249,7 +249,7 @@ def bars(base: alt.Chart, place: Places) -> alt.Chart:
     )
 
 
-def figures(base: alt.Chart, place: Places) -> alt.Chart:
+def figures(base: Chart, place: Places) -> Chart:
     """The numbers themselves; instead of a weight, an expert that was not chosen is called idle."""
     number = "format(datum.value, datum.part == 'logit' ? '.1f' : '.2f')"
     return (
@@ -262,7 +262,7 @@ def figures(base: alt.Chart, place: Places) -> alt.Chart:
     )
 
 
-def chosen(base: alt.Chart, place: Places) -> alt.Chart:
+def chosen(base: Chart, place: Places) -> Chart:
     """A frame around the experts that run, from the step that chooses them."""
     return (
         base.transform_filter("datum.part == 'weight' && datum.value > 0 && step >= 3")
@@ -272,7 +272,7 @@ def chosen(base: alt.Chart, place: Places) -> alt.Chart:
     )
 
 
-def lit(place: Places) -> alt.Chart:
+def lit(place: Places) -> Chart:
     """What the current step speaks of, on a lit ground."""
     n, edge = place.experts, place.column_at
     experts = (2.0, n + 3.1)
@@ -288,14 +288,14 @@ def lit(place: Places) -> alt.Chart:
     ]
     values = [dict(zip(("at", "left", "right", "top", "bottom"), box, strict=True)) for box in boxes]
     return (
-        alt.Chart(alt.Data(values=values))
+        over(values)
         .transform_filter("datum.at == step")
         .mark_rect(color=colour("grid"), opacity=0.6, cornerRadius=3)
         .encode(x=place.x("left"), x2="right:Q", y=place.y("top"), y2="bottom:Q")
     )
 
 
-def names(place: Places) -> list[alt.Chart]:
+def names(place: Places) -> list[Chart]:
     """Labels of lines and heads of columns, and each expert's own hue beside its name."""
     n = place.experts
     rows = [{"x": 4, "line": 1.4, "words": "token"}] + [
@@ -315,28 +315,28 @@ def names(place: Places) -> list[alt.Chart]:
     squares = [{"x": 10, "line": e + 2.6, "hue": colour(f"expert-{e - 1}")} for e in range(1, n + 1)]
     answers = [{"x": place.left, "line": 2.55, "words": "answer"}]
 
-    def text(values: list[dict[str, Any]], align: str, tone: str = "ink") -> alt.Chart:
+    def text(values: list[dict[str, Any]], align: Literal["left", "right"], tone: str = "ink") -> Chart:
         return (
-            alt.Chart(alt.Data(values=values))
+            over(values)
             .mark_text(align=align, baseline="middle", fontSize=size, color=colour(tone))
             .encode(x=place.x("x"), y=place.y("line"), text="words:N")
         )
 
     hues = (
-        alt.Chart(alt.Data(values=squares))
+        over(squares)
         .mark_square(size=70, opacity=1)
         .encode(x=place.x("x"), y=place.y("line"), color=alt.Color("hue:N", scale=None))
     )
     return [hues, text(rows, "left"), text(heads, "right", "soft"), text(answers, "left", "soft")]
 
 
-def readout(place: Places) -> alt.Chart:
+def readout(place: Places) -> Chart:
     """What is used and what is not, in words."""
     experts = place.experts
     weights = "of expert weights" if place.narrow else "of the expert weights are used for this token"
     words = f"top_k + ' of {experts} experts run: ' + format(top_k / {experts}, '.0%') + ' {weights}'"
     return (
-        alt.Chart(alt.Data(values=[{"x": 4, "line": 0.4}]))
+        over([{"x": 4, "line": 0.4}])
         .transform_calculate(words=words)
         .mark_text(align="left", baseline="middle", fontSize=13, fontWeight=600)
         .encode(x=place.x("x"), y=place.y("line"), text="words:N")

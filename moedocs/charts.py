@@ -12,6 +12,8 @@ from typing import Any
 
 import altair as alt
 
+Chart = Any  # Altair's own types lose track along its method chains: a layer of layers is "a chart or a facet"
+
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 SMALLEST_TEXT = 11  # px; a phone shows it unscaled
 
@@ -85,6 +87,11 @@ def expert_scale(num_experts: int, first: int = 1) -> alt.Scale:
     return alt.Scale(domain=list(range(first, first + num_experts)), range=hues)
 
 
+def over(rows: list[dict[str, Any]]) -> Chart:
+    """A chart over a few rows of its own: labels, grounds, marks that are no data of the figure."""
+    return alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
+
+
 def config() -> dict[str, Any]:
     """Vega-Lite configuration of the house: quiet axes, no frame, readable type."""
     text = {"labelColor": colour("soft"), "titleColor": colour("ink")}
@@ -118,9 +125,9 @@ def config() -> dict[str, Any]:
 
 
 def stylesheet() -> str:
-    """The palette as CSS custom properties for both of the page's palettes."""
+    """The palette as CSS custom properties for both of the page's palettes; on paper always the light one."""
     light, dark = ("".join(f"  --moe-{name}: {pair[which]};\n" for name, pair in PALETTE.items()) for which in (0, 1))
-    return f':root, [data-md-color-scheme="default"] {{\n{light}}}\n[data-md-color-scheme="slate"] {{\n{dark}}}\n'
+    return f':root, [data-md-color-scheme="default"] {{\n{light}}}\n@media screen {{\n[data-md-color-scheme="slate"] {{\n{dark}}}\n}}\n'
 
 
 def hatch_pattern() -> str:
