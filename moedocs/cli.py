@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"moedocs: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("moedocs: interrupted; nothing was written", file=sys.stderr)
+        print("moedocs: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # as in `moedocs lab show balance | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

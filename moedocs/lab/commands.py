@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from moedocs.lab import experiments, records
@@ -67,12 +66,11 @@ def _run(arguments: argparse.Namespace) -> int:
         if before == "up to date" and not arguments.force:
             print(f"{name}: up to date")
             continue
-        print(f"{name}: {before}; computing it", file=sys.stderr)
         from moedocs.lab import sweep
 
         record = sweep.run(name, arguments.records, jobs=arguments.jobs)
         path = records.path_of(name, arguments.records)
-        print(f"{name}: written to {path} after {record.made['cpu_seconds']} CPU seconds")
+        print(f"{name}: was {before}; written to {path} after {record.made['cpu_seconds']} CPU seconds")
     return 0
 
 
@@ -82,6 +80,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
     agree = True
     for name in chosen:
+        if state(name, arguments.records) == "stale":
+            print(f"{name}: stale, the code has changed since; do its first steps still come out?")
         for one in sweep.check(name, arguments.records):
             agree &= one.agrees
             verdict = "agrees" if one.agrees else f"DIFFERS (tolerance {sweep.TOLERANCE:g})"

@@ -123,7 +123,8 @@ def _bars(name: str, runs: dict[str, Run], folder: Path) -> Iterator[None]:
     """One bar over the steps of all trainings, with those under way by name and the time left."""
     stop = threading.Event()
     total = sum(run.training.steps for run in runs.values())
-    with tqdm(total=total, desc=name, unit="step", smoothing=0.05, dynamic_ncols=True, file=sys.stderr) as bar:
+    every = 0.5 if sys.stderr.isatty() else 30.0  # a log keeps every redraw
+    with tqdm(total=total, desc=name, unit="step", smoothing=0.05, mininterval=every, dynamic_ncols=True) as bar:
         watcher = threading.Thread(target=_watch, args=(bar, runs, folder, stop), daemon=True)
         watcher.start()
         try:
@@ -140,7 +141,6 @@ def _watch(bar: Any, runs: dict[str, Run], folder: Path, stop: threading.Event) 
         under_way = [key for key, steps in done.items() if 0 < steps < runs[key].training.steps]
         bar.set_postfix_str(", ".join(islice(under_way, 4)), refresh=False)
         bar.update(sum(done.values()) - bar.n)
-        bar.refresh()
         if last:
             return
 
