@@ -34,6 +34,7 @@ class MoedocsExtension(Extension):
         super().__init__(**settings)
 
     def extendMarkdown(self, md: Markdown) -> None:
+        md.block_level_elements += ["moe-figure", "moe-cell"]  # else Markdown puts them into a paragraph
         # before superfences (25), which would take the code blocks away, and after whitespace is normalised (30)
         md.preprocessors.register(References(md, self.getConfig("source")), "moedocs", 28)
 
