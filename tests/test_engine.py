@@ -136,7 +136,9 @@ def test_capacity_equals_the_loop_that_fills_slots(case: Case, slots: int) -> No
     assert after.dropped_TE.equal(before.map_TE & ~after.map_TE)
     assert after.weights_TE.equal(before.weights_TE * after.map_TE)
     assert load(after).equal(load(before))
-    assert with_capacity(with_capacity(before, slots + 2), slots).map_TE.equal(after.map_TE)
+    for twice in (with_capacity(with_capacity(before, slots + 2), slots), with_capacity(after, slots + 2)):
+        assert twice.map_TE.equal(after.map_TE)
+        assert twice.dropped_TE.equal(after.dropped_TE)
 
 
 def test_first_choices_are_served_before_an_earlier_token_s_second_choice() -> None:

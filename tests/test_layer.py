@@ -116,6 +116,12 @@ def test_a_layer_refuses_a_dispatch_it_does_not_know() -> None:
         MoELayer(16, 8, TOP_2_OF_4, generator=seeded(), dispatch="fast")  # type: ignore[arg-type]
 
 
+def test_the_layer_chooses_with_its_bias() -> None:
+    layer = MoELayer(16, 8, RoutingConfig(num_experts=4, top_k=1, balance="bias", bias_rate=0.1), generator=seeded())
+    layer.bias_E = torch.tensor([0.0, 0.0, 2.0, 0.0])
+    assert layer(torch.randn(30, 16, generator=seeded()))[1].index_TK.tolist() == [[2]] * 30
+
+
 def test_the_bias_moves_only_when_asked_and_only_where_there_is_one() -> None:
     biased = small(RoutingConfig(num_experts=4, top_k=2, balance="bias", bias_rate=0.5))
     _, routings = biased(text(2, 10))
@@ -234,8 +240,9 @@ def test_a_trace_refuses_places_that_are_not_there() -> None:
         trace(small(routing=None), text(15), 1, 0)
 
 
-def test_a_fresh_model_is_nearly_as_unsure_as_a_uniform_guess() -> None:
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_fresh_model_is_nearly_as_unsure_as_a_uniform_guess(tied: bool) -> None:
     bytes_BS = text(4, 64)
-    logits_BSV, _ = small(d_model=64)(bytes_BS)
+    logits_BSV, _ = small(d_model=64, tied_embeddings=tied)(bytes_BS)
     loss = torch.nn.functional.cross_entropy(logits_BSV[:, :-1].flatten(0, 1), bytes_BS[:, 1:].flatten().long())
     assert math.log(256) - 0.2 < loss.item() < math.log(256) + 1

@@ -34,7 +34,8 @@ def softmax_top_k(logits_TE: Tensor, config: RoutingConfig, *, bias_E: Tensor | 
     `bias_E` is added to the probabilities for the choice alone, never to the weights (DeepSeek-V3, eq. 16). Equal
     scores go to the lowest expert index. Renormalised weights are the softmax over the chosen logits, which equals
     dividing by the sum of the chosen probabilities but survives their underflow; for K = 1 they are always 1, so the
-    router then learns nothing from them. All of it in float32.
+    router then learns nothing from them. All of it in float32. Raises ValueError for a logit that is not finite,
+    naming its token, and for shapes that do not fit the configuration.
     """
     _check(logits_TE, config, bias_E)
     logits_TE = logits_TE.float()

@@ -30,6 +30,7 @@ def softmax_top_k(logits_TE: ArrayLike, config: RoutingConfig, *, bias_E: ArrayL
     """Each token takes its K most probable experts, weighted by probability (Switch for K = 1, Mixtral for K = 2).
 
     `bias_E` moves the choice, never the weight (DeepSeek-V3, eq. 16). Equal scores go to the lowest expert index.
+    Raises ValueError for a logit that is not finite, naming its token, and for shapes that do not fit.
     """
     logits_TE = np.asarray(logits_TE, dtype=np.float32)
     _check(logits_TE, config)
