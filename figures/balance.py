@@ -5,6 +5,7 @@ from typing import Any
 import altair as alt
 
 from moedocs.charts import Chart, Size, colour, expert_scale
+from moedocs.cost import Quantity
 from moedocs.lab.records import load
 from moedocs.site.figure import Rows, Words
 
@@ -14,6 +15,7 @@ records = ("balance",)
 sources = ("switch-2021", "loss-free-2024", "deepseek-v3-2024")
 
 ARMS = {"none": "no balancing", "auxiliary": "auxiliary loss", "bias": "bias correction"}
+EXPERTS = 8
 OPENS_WITH = {"layer": 3, "seed": 0}
 
 
@@ -41,6 +43,12 @@ def data() -> Rows:
     ]
 
 
+def facts(rows: Rows) -> dict[str, Quantity]:
+    """How much longer than its fair share the busiest expert works, without balancing."""
+    share = result()["summary"]["none"]["largest_share"]["mean"]
+    return {"slowdown": Quantity(share * EXPERTS, "ratio", f"{share:.3g} of the tokens against 1/{EXPERTS}")}
+
+
 def words(rows: Rows) -> Words:
     found = result()
     summary, steps = found["summary"], found["steps"][-1]
@@ -49,11 +57,11 @@ def words(rows: Rows) -> Words:
     spread = max(summary[arm]["validation_loss"]["most"] - summary[arm]["validation_loss"]["least"] for arm in ARMS)
     seeds = len(found["arms"]["none"])
     return Words(
-        f"After {steps} steps the busiest of 8 experts holds {largest['none']['mean']:.0%} of the tokens without "
-        f"balancing ({largest['none']['least']:.0%} to {largest['none']['most']:.0%} over {seeds} seeds, mean of all "
+        f"After {steps} steps the busiest of {EXPERTS} experts holds {largest['none']['mean']:.0%} of the tokens "
+        f"without balancing ({largest['none']['least']:.0%} to {largest['none']['most']:.0%} over {seeds} seeds, mean of all "
         f"layers), {largest['auxiliary']['mean']:.0%} with the auxiliary loss and {largest['bias']['mean']:.0%} with "
-        f"bias correction; an even share is {1 / 8:.1%}. What this does not show: a better model. At this size the "
-        f"validation losses ({', '.join(losses)} nats per byte) differ by less than seeds do (up to {spread:.3f}).",
+        f"bias correction; an even share is {1 / EXPERTS:.1%}. What this does not show: a better model. At this size "
+        f"the validation losses ({', '.join(losses)} nats per byte) differ by less than seeds do (up to {spread:.3f}).",
         f"Three panels, one per balancing rule: none, auxiliary loss, bias correction. In each, eight lines follow the "
         f"share of tokens that each expert of one layer receives, from step 0 to {steps}. Without balancing the lines "
         f"fan out and stay apart; with either rule they draw together around the dashed line of an even share. "
@@ -81,14 +89,14 @@ def chart(rows: Rows, size: Size) -> Chart:
     lines = base.mark_line(interpolate="linear", point={"size": 14}).encode(
         x=x,
         y=y,
-        color=alt.Color("expert:O", scale=expert_scale(8, first=1), legend=legend(size)),
+        color=alt.Color("expert:O", scale=expert_scale(EXPERTS), legend=legend(size)),
         tooltip=[
             alt.Tooltip("expert:O"),
             alt.Tooltip("step:Q"),
             alt.Tooltip("share:Q", format=".1%"),
         ],
     )
-    even = base.mark_rule(color=colour("soft"), strokeDash=[4, 3]).encode(y=alt.datum(1 / 8))
+    even = base.mark_rule(color=colour("soft"), strokeDash=[4, 3]).encode(y=alt.datum(1 / EXPERTS))
     return (
         alt.layer(even, lines, readout(base, last))
         .properties(width=236 if size.narrow else 172, height=130 if size.narrow else 230)

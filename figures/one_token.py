@@ -7,7 +7,9 @@ import torch
 
 from moedocs.charts import Chart, Size, colour, over
 from moedocs.config import RoutingConfig
+from moedocs.cost import Quantity, parameters
 from moedocs.engine import softmax_top_k
+from moedocs.lab.experiments.one_token import RUNS
 from moedocs.lab.records import load
 from moedocs.site.figure import Rows, Step, Words
 
@@ -96,6 +98,21 @@ def strip(token: int, top_k: int, part: str, expert: int, values_D: list[float])
 def row(token: int, top_k: int, part: str, expert: int, dimension: int, value: float) -> dict[str, Any]:
     digits = float(f"{value:.3g}")
     return {"token": token, "top_k": top_k, "part": part, "expert": expert, "dimension": dimension, "value": digits}
+
+
+def facts(rows: Rows) -> dict[str, Quantity]:
+    """The model's size and, for each token, the two experts that run as trained and the weight of the first."""
+    model = RUNS["auxiliary"].model
+    found = {
+        "width": Quantity(model.d_model, "count", "numbers per token"),
+        "model": Quantity(parameters(model).total, "parameters", "all of the small model"),
+    }
+    for number, token in enumerate(load("one-token").results["tokens"][:TOKENS], 1):
+        first, second = token["chosen"]
+        found[f"token-{number}-first"] = Quantity(first + 1, "count", "the expert with the largest weight")
+        found[f"token-{number}-second"] = Quantity(second + 1, "count", "the other expert")
+        found[f"token-{number}-weight"] = Quantity(token["weights"][first], "ratio", "weight of the first")
+    return found
 
 
 def words(rows: Rows) -> Words:
