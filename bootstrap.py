@@ -155,7 +155,10 @@ def fetch_torch(fetch: list[str]) -> list[str]:
         return ["--constraint", str(constraints), name]
     index = ["--extra-index-url", TORCH_CPU_INDEX] if answers(TORCH_CPU_INDEX + "/torch/") else []
     report = CACHE / "torch.json"
-    run("looking for torch", pip("install", "--dry-run", "--no-deps", "--report", str(report), *index, name))
+    run(
+        "looking for torch",
+        pip("install", "--dry-run", "--ignore-installed", "--no-deps", "--report", str(report), *index, name),
+    )
     found = json.loads(report.read_text())["install"]
     needs = [need for item in found for need in item["metadata"].get("requires_dist", [])]
     if any(re.match(r"nvidia-|cuda-|triton", need) for need in needs):

@@ -130,7 +130,7 @@ def _licences(root: Path, packages: Iterable[str]) -> str:
     for package in sorted(packages):
         about = json.loads((root / package / "package.json").read_text("utf-8"))
         found = sorted(path for path in (root / package).iterdir() if path.name.lower().startswith("licen"))
-        text = found[0].read_text("utf-8").strip() if found else "(the package carries no licence text)"
+        text = found[0].read_text("utf-8").strip() if found else f"See {about['homepage']}, which has its source too."
         texts.append(f"{about['name']} {about['version']} ({about.get('license', 'no licence named')})\n\n{text}\n")
     return f"\n{'-' * 72}\n\n".join(texts)
 
