@@ -52,21 +52,25 @@ def facts(rows: Rows) -> dict[str, Quantity]:
 def words(rows: Rows) -> Words:
     found = result()
     summary, steps = found["summary"], found["steps"][-1]
-    largest = {arm: summary[arm]["largest_share"] for arm in ARMS}
     losses = [f"{ARMS[arm]} {summary[arm]['validation_loss']['mean']:.3f}" for arm in ARMS]
-    spread = max(summary[arm]["validation_loss"]["most"] - summary[arm]["validation_loss"]["least"] for arm in ARMS)
-    seeds = len(found["arms"]["none"])
+    apart = max(summary[arm]["validation_loss"]["most"] - summary[arm]["validation_loss"]["least"] for arm in ARMS)
     return Words(
-        f"After {steps} steps the busiest of {EXPERTS} experts holds {largest['none']['mean']:.0%} of the tokens "
-        f"without balancing ({largest['none']['least']:.0%} to {largest['none']['most']:.0%} over {seeds} seeds, mean of all "
-        f"layers), {largest['auxiliary']['mean']:.0%} with the auxiliary loss and {largest['bias']['mean']:.0%} with "
-        f"bias correction; an even share is {1 / EXPERTS:.1%}. What this does not show: a better model. At this size "
-        f"the validation losses ({', '.join(losses)} nats per byte) differ by less than seeds do (up to {spread:.3f}).",
+        f"After {steps} steps the busiest of {EXPERTS} experts holds {spread(found, 'none')} of the tokens without "
+        f"balancing, {spread(found, 'auxiliary')} with the auxiliary loss and {spread(found, 'bias')} with bias "
+        f"correction (mean and range of {len(found['arms']['none'])} seeds, mean of all layers); an even share is "
+        f"{1 / EXPERTS:.1%}. What this does not show: a better model. At this size the validation losses "
+        f"({', '.join(losses)} nats per byte) differ by less than seeds do (up to {apart:.3f}).",
         f"Three panels, one per balancing rule: none, auxiliary loss, bias correction. In each, eight lines follow the "
         f"share of tokens that each expert of one layer receives, from step 0 to {steps}. Without balancing the lines "
         f"fan out and stay apart; with either rule they draw together around the dashed line of an even share. "
         f"Controls choose the layer and the seed.",
     )
+
+
+def spread(found: dict[str, Any], arm: str) -> str:
+    """The largest share at the end, over seeds."""
+    share = found["summary"][arm]["largest_share"]
+    return f"{share['mean']:.0%} ({share['least']:.0%} to {share['most']:.0%})"
 
 
 def chart(rows: Rows, size: Size) -> Chart:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock, Timeout
 from tqdm import tqdm
 
 from moedocs import charts
@@ -18,8 +16,7 @@ LOCK = ROOT / ".cache" / "build.lock"
 
 def bring_up_to_date(names: tuple[str, ...] = ()) -> list[str]:
     """Make what is out of date (all, or the named figures); returns one line for everything that is wrong."""
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with _alone():
+    with files.alone(LOCK, "figures"):
         if not names:
             assets.bring_assets(ROOT)
         files.write(ROOT / "docs" / "assets" / "app" / "palette.css", charts.stylesheet())
@@ -65,14 +62,3 @@ def pages_with(name: str, docs: Path = ROOT / "docs") -> list[str]:
 def _told(failure: figures.Failure) -> str:
     pages = ", ".join(pages_with(failure.name)) or "no page"
     return f"{failure.message} (figure {failure.name!r}, on {pages})"
-
-
-def _alone() -> BaseFileLock:
-    """The lock of this checkout; a second build waits and says so."""
-    lock = FileLock(LOCK)
-    try:
-        lock.acquire(timeout=0)
-        lock.release()
-    except Timeout:
-        print("another build of this checkout is running; waiting for it", file=sys.stderr, flush=True)
-    return lock

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 
 def digest(content: bytes) -> str:
@@ -18,6 +21,18 @@ def digest(content: bytes) -> str:
 def dumps(value: Any) -> str:
     """JSON as the build writes it: keys sorted, no NaN."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def alone(lock: Path, what: str) -> BaseFileLock:
+    """A lock for one process at a time; when another holds it, says so before waiting. A killed holder lets go."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+        held.release()
+    except Timeout:
+        print(f"{what}: another process is at it; waiting for it", file=sys.stderr, flush=True)
+    return held
 
 
 def write(path: Path, text: str) -> None:

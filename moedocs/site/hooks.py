@@ -5,29 +5,51 @@ import logging
 import subprocess
 import sys
 
+from filelock import BaseFileLock
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
 from mkdocs.livereload import LiveReloadServer
 
 from moedocs.lab.fingerprint import ROOT
+from moedocs.site import files
 
 log = logging.getLogger("mkdocs.hooks.moedocs")
-serving = False
+
+
+class State:
+    """What MkDocs tells in one hook and another needs: whether it serves, and the lock on the folder it writes."""
+
+    serving = False
+    lock: BaseFileLock | None = None
 
 
 def on_startup(command: str, dirty: bool) -> None:
     """Remember whether this is a build or a server."""
-    global serving
-    serving = command == "serve"
+    State.serving = command == "serve"
 
 
 def on_pre_build(config: MkDocsConfig) -> None:
-    """Bring everything that pages show up to date, or say why not."""
+    """Bring everything that pages show up to date, or say why not; two builds into one folder take turns."""
+    name = files.digest(config.site_dir.encode())[:16]
+    State.lock = files.alone(ROOT / ".cache" / f"site-{name}.lock", "site")
+    State.lock.acquire()
     done = subprocess.run([sys.executable, "-m", "moedocs", "build"], cwd=ROOT)
-    if done.returncode and not serving:
+    if done.returncode and not State.serving:
         raise Abort("the pages' figures and numbers are not in order: see above")
     if done.returncode:
         log.error("served with the faults above; each is shown in its page")
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """The folder is written: the next build may have it."""
+    if State.lock:
+        State.lock.release()
+
+
+def on_build_error(error: Exception) -> None:
+    """So it may after a failure."""
+    if State.lock:
+        State.lock.release()
 
 
 def on_serve(server: LiveReloadServer, config: MkDocsConfig, builder: object) -> LiveReloadServer:
