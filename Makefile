@@ -12,7 +12,7 @@ help:
 	@echo "make serve   the same, served on this machine and rebuilt while you write"
 	@echo "make test    lint, types and all tests, those in a real browser too"
 	@echo "make lint    ruff and mypy alone"
-	@echo "make bench   times and sizes, printed"
+	@echo "make bench   times and sizes, printed (ONLY=cell takes one: cold, warm, build, pages, cell)"
 	@echo "make lock    resolve the versions in requirements.lock anew (UPGRADE=1: to the newest)"
 	@echo "make clean   remove what was built; the installed packages and fetched files stay"
 
@@ -39,7 +39,7 @@ lint: setup
 	@$(BIN)/mypy
 
 bench: setup
-	@$(BIN)/python tests/bench.py
+	@$(BIN)/python -m tests.bench $(ONLY)
 
 lock: setup
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --fork-strategy fewest \

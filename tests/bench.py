@@ -1,0 +1,118 @@
+"""Times and sizes, printed; `make bench ONLY="build pages"` takes those alone. Nothing fails for being slow."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from moedocs.lab.fingerprint import ROOT
+from tests.browser import find, serving
+from tests.browser.acting import live_cell, live_figure, run
+from tests.browser.conftest import QUIET, WIDE
+from tests.browser.pages import CELLS, FIGURES, PAGES
+
+FOLDER = ROOT / ".cache" / "bench"
+RUNS = 3
+
+
+def cold() -> None:
+    """`make site` in a fresh clone of what is committed; pip's and npm's own caches are as they are."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(FOLDER)], check=True)
+    told("make site, cold", timed(["make", "site"], FOLDER))
+    shutil.rmtree(FOLDER)
+
+
+def warm() -> None:
+    """`make site` when everything is there."""
+    timed(["make", "site"])
+    told("make site, warm", timed(["make", "site"]))
+
+
+def build() -> None:
+    """`mkdocs build` with nothing changed since the last one."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    timed(command)
+    told("mkdocs build, nothing changed", timed(command), "s, at most 15")
+
+
+def pages() -> None:
+    """What each page sends, compressed: when it is opened, and once every chart on it is live."""
+    with visiting() as (browser, address, sent):
+        for place in PAGES:
+            sent.clear()
+            page = fresh(browser, address + place)
+            told(f"/{place}", sum(sent) / 1e3, "kB" if place in FIGURES.values() else "kB, at most 110")
+            figures = [name for name, home in FIGURES.items() if home == place]
+            for name in figures:
+                live_figure(page, name)
+            if figures:
+                page.wait_for_load_state("networkidle")
+                told(f"/{place} with its charts", sum(sent) / 1e3, "kB, at most 450")
+            page.context.close()
+
+
+def cell() -> None:
+    """The first run of a cell by a new reader: what it sends, and how long it takes from the click to the result."""
+    with visiting() as (browser, address, sent):
+        for attempt in range(RUNS):
+            page = fresh(browser, address + next(iter(CELLS.values())))
+            first = live_cell(page)
+            page.wait_for_load_state("networkidle")
+            sent.clear()
+            for label in ("first", "second"):
+                started = time.perf_counter()
+                run(first)
+                told(f"cell, reader {attempt + 1}, {label} run", time.perf_counter() - started)
+            told("sent for it", sum(sent) / 1e6, "MB, at most 8.5")
+            page.context.close()
+
+
+def timed(command: list[str], folder: Path = ROOT) -> float:
+    """Wall seconds of a command."""
+    started = time.perf_counter()
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def told(what: str, much: float, unit: str = "s") -> None:
+    """One line of the result."""
+    print(f"{what:<44} {much:8.2f} {unit}", flush=True)
+
+
+@contextmanager
+def visiting() -> Iterator[tuple[Browser, str, list[int]]]:
+    """A browser, the address of the built site, and the growing list of how many bytes each answer had."""
+    sent: list[int] = []
+    content: Callable[..., bytes] = serving.content
+
+    def counted(path: Path, changed: int, compressed: bool) -> bytes:
+        body = content(path, changed, compressed)
+        sent.append(len(body))
+        return body
+
+    serving.content = counted  # type: ignore[assignment]
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with serving.serving(ROOT / "site") as address, sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=find.browser(), args=QUIET + sandbox), address, sent
+
+
+def fresh(browser: Browser, address: str) -> Page:
+    """A page as a reader meets it who has never been here."""
+    page = browser.new_context(viewport=WIDE).new_page()
+    page.goto(address, wait_until="networkidle")
+    return page
+
+
+if __name__ == "__main__":
+    measures = {measure.__name__: measure for measure in (cold, warm, build, pages, cell)}
+    for name in sys.argv[1:] or measures:
+        measures[name]()
