@@ -1,37 +1,32 @@
-"""Cells: NumPy code under a figure whose result replaces the figure's table, in the build and in the browser alike."""
+"""Cells: NumPy code under a figure whose result replaces the figure's table, run here as the browser runs it."""
 
 from __future__ import annotations
 
-import contextlib
-import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from moedocs.site.figure import FigureError
+from moedocs.site.browser import runner
+from moedocs.site.figure import FigureError, Rows
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The code as the reader first sees it, and what it printed when the site was built."""
+    """The code as the reader first sees it, what it printed when the site was built, and the rows it gave."""
 
     code: str
     output: str
-
-
-def run(code: str, name: str) -> tuple[str, dict[str, Any]]:
-    """What the code prints, and the names it leaves behind."""
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(compile(code, name, "exec"), namespace)
-    return printed.getvalue(), namespace
+    table: Rows
 
 
 def recorded(path: Path) -> Cell:
-    """The cell with its output, run here under CPython; it must leave a `table` behind."""
+    """The cell, run here under CPython; one that raises or gives no rows could not redraw its figure."""
     code = path.read_text("utf-8")
-    output, namespace = run(code, str(path))
-    if "table" not in namespace:
-        raise FigureError(f"figures/cells/{path.name} leaves no `table` behind: it could not redraw its figure")
-    return Cell(code, output)
+    printed: list[str] = []
+    outcome = json.loads(runner.run(code, {}, lambda text, lines, characters: printed.append(text)))
+    place = f"figures/cells/{path.name}"
+    if outcome["error"]:
+        raise FigureError(f"{place}:{outcome['error']['line']}: {outcome['error']['reason']}")
+    if not outcome["table"]:
+        raise FigureError(f"{place} gives its figure no rows: {outcome['refused'] or 'it assigns no `table`'}")
+    return Cell(code, "".join(printed), outcome["table"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import posixpath
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -127,11 +128,11 @@ def _check_figure(kind: str, name: str) -> None:
 
 
 def _to_root(md: Markdown) -> str:
-    """The way from the page to the site's root, `../` per folder; MkDocs leaves the page on its link processor."""
+    """The way from the page to the site's root, such as `../../`; MkDocs leaves the page on its link processor."""
     for processor in md.treeprocessors:
         file = getattr(processor, "file", None)
         if file is not None:
-            return "../" * str(file.url).count("/")
+            return posixpath.relpath(".", posixpath.dirname(file.url) or ".") + "/"
     return ""
 
 

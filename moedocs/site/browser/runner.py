@@ -93,7 +93,7 @@ def explained(error: BaseException, source: str) -> dict[str, Any]:
 
 
 def rows_of(table: Any) -> list[dict[str, Any]]:
-    """A list of dicts, or a dict of columns of one length, as rows of plain numbers, truth values and words."""
+    """A list of dicts, or a dict of columns and single values, as rows of plain numbers, truth values and words."""
     rows = _from_columns(table) if isinstance(table, dict) else _from_records(table)
     if not rows:
         raise ValueError("it has no rows")
@@ -144,10 +144,14 @@ def _reason(error: BaseException) -> str:
 
 
 def _from_columns(table: dict[Any, Any]) -> list[dict[Any, Any]]:
-    columns = {name: list(values) for name, values in table.items()}
+    """A single value is a column that is the same in all rows."""
+    single = {name: value for name, value in table.items() if isinstance(value, str) or not hasattr(value, "__len__")}
+    columns = {name: list(values) for name, values in table.items() if name not in single}
     lengths = {name: len(values) for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"its columns differ in length: {', '.join(f'{name} {n}' for name, n in lengths.items())}")
+    length = max(lengths.values(), default=1)
+    columns = {name: [table[name]] * length if name in single else columns[name] for name in table}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
