@@ -1,4 +1,5 @@
 import numpy as np
+
 from moedocs import lite
 
 # Change anything, then Run: what ends up in `table` is what the figure above draws.
