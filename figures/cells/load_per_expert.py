@@ -2,14 +2,15 @@ import numpy as np
 
 from moedocs import lite
 
-# Change anything, then Run: what ends up in `table` is what the figure above draws.
+# Change anything, then Run: the figure above draws what is in `table`.
 num_tokens, skew = 64, 0.0
 config = lite.RoutingConfig(num_experts=8, top_k=2, capacity_factor=1.0)
 
-# The router likes expert 1 best, expert 2 less, ..., as strongly as `skew` says;
-# noise makes up each token's mind.
-popularity_E = np.arange(1, config.num_experts + 1) ** -skew
-noise_TE = np.random.default_rng(0).gumbel(size=(num_tokens, config.num_experts))
+# The router likes expert 1 best, expert 2 less, and so on, as strongly
+# as `skew` says; noise makes up each token's mind.
+experts_E = np.arange(1, config.num_experts + 1)
+popularity_E = experts_E**-skew
+noise_TE = np.random.default_rng(0).gumbel(size=(num_tokens, len(experts_E)))
 logits_TE = np.log(popularity_E) + noise_TE
 
 slots = lite.capacity(num_tokens, config)
@@ -31,7 +32,7 @@ table = {
     "skew": skew,
     "capacity_factor": config.capacity_factor,
     "capacity": slots,
-    "expert": np.arange(1, config.num_experts + 1),
+    "expert": experts_E,
     "load": load_E,
     "dropped": dropped_E,
     "expected_load": num_tokens * chance_E,
