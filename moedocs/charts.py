@@ -127,7 +127,8 @@ def config() -> dict[str, Any]:
 def stylesheet() -> str:
     """The palette as CSS custom properties for both of the page's palettes; on paper always the light one."""
     light, dark = ("".join(f"  --moe-{name}: {pair[which]};\n" for name, pair in PALETTE.items()) for which in (0, 1))
-    return f':root, [data-md-color-scheme="default"] {{\n{light}}}\n@media screen {{\n[data-md-color-scheme="slate"] {{\n{dark}}}\n}}\n'
+    slate = f'@media screen {{\n[data-md-color-scheme="slate"] {{\n{dark}}}\n}}\n'
+    return f':root, [data-md-color-scheme="default"] {{\n{light}}}\n{slate}'
 
 
 def hatch_pattern() -> str:

@@ -12,6 +12,8 @@ from mkdocs.livereload import LiveReloadServer
 
 from moedocs.lab.fingerprint import ROOT
 from moedocs.site import files
+from moedocs.site.notebooks import on_files as on_files
+from moedocs.site.notebooks import on_pre_page as on_pre_page
 
 log = logging.getLogger("mkdocs.hooks.moedocs")
 

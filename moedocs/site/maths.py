@@ -11,7 +11,7 @@ import functools
 import logging
 import re
 from collections.abc import Callable
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -67,7 +67,7 @@ def render(tex: str, display: bool = False) -> str:
     if "html" not in answer:
         position = answer["position"]
         raise FormulaError(tex, answer["reason"], None if position is None else int(position) + 1)
-    html: str = answer["html"].replace('<span class="katex">', '<span class="katex" data-search-exclude>', 1)
+    html: str = answer["html"].replace('class="katex-mathml"', 'class="katex-mathml" data-search-exclude', 1)
     if not display:
         return html
     return f'<span class="moe-formula" role="group" aria-label="Formula" tabindex="0">{html}</span>'
@@ -115,6 +115,7 @@ class _Formulae(Treeprocessor):
         for element in root.iter():
             if element.get("class") == "arithmatex" and element.text:
                 tex, display = element.text[2:-2].strip(), element.tag == "div"
+                tex = unescape(tex) if display else tex  # arithmatex escapes blocks, and not what stands in a line
                 element.text = AtomicString(self.md.htmlStash.store(self.rendered(tex, display)))
                 del element.attrib["class"]
         _plain_names(getattr(self.md, "toc_tokens", []))
