@@ -30,6 +30,13 @@ def on_startup(command: str, dirty: bool) -> None:
     State.serving = command == "serve"
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Sources are read where the repository is: one setting, not two."""
+    settings = config.mdx_configs.setdefault("moedocs.site.markdown", {})
+    settings.setdefault("source", f"{config.repo_url.rstrip('/')}/blob/main/" if config.repo_url else "")
+    return config
+
+
 def on_pre_build(config: MkDocsConfig) -> None:
     """Bring everything that pages show up to date, or say why not; two builds into one folder take turns."""
     name = files.digest(config.site_dir.encode())[:16]
