@@ -50,16 +50,18 @@ function runCell(source) {
   say('done', {outcome, seconds: (performance.now() - started) / 1000});
 }
 
-/** Begin these downloads; Pyodide's own requests for them get what was begun. */
+/** Begin these downloads; Pyodide's own requests for them get what was begun. One that fails ends it all. */
 function fetchAhead(addresses, count) {
   const fetchNow = fetch;
   const begun = new Map(addresses.map(address => [address, fetchNow(address).then(answer => counted(answer, count))]));
   globalThis.fetch = (what, options) => begun.get(String(what?.url ?? what)) ?? fetchNow(what, options);
-  for (const answer of begun.values()) answer.catch(() => {}); // told when Pyodide asks for it
+  for (const [address, answer] of begun) {
+    answer.catch(() => say('broken', {reason: `${address.split('/').at(-1)} could not be downloaded`}));
+  }
 }
 
 function counted(answer, count) {
-  if (!answer.ok) throw new Error(`${new URL(answer.url).pathname.split('/').at(-1)}: ${answer.status}`);
+  if (!answer.ok) throw new Error(answer.status);
   const counter = new TransformStream({
     transform(chunk, controller) {
       count(chunk.byteLength);
@@ -84,6 +86,6 @@ function progress(names, sizes) {
 
 async function json(address) {
   const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`${new URL(address).pathname.split('/').at(-1)}: ${answer.status}`);
+  if (!answer.ok) throw new Error(`${address.split('/').at(-1)} could not be downloaded`);
   return answer.json();
 }
