@@ -26,7 +26,7 @@ setup:
 
 site: setup
 	@$(BIN)/mkdocs build --strict
-	@echo "The site is in site/. To look at it: python3 -m http.server --directory site 8000, then open http://localhost:8000"
+	@echo "The site is in site/. To look at it: python3 -m http.server --bind 127.0.0.1 --directory site 8000, then open http://127.0.0.1:8000/"
 
 serve: setup
 	@$(BIN)/mkdocs serve
