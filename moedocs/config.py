@@ -107,7 +107,7 @@ class TrainingConfig:
 
 
 def capacity(num_tokens: int, config: RoutingConfig) -> int:
-    """Slots per expert, ceil(factor * T * K / E) (Switch, eq. 3, with K assignments a token).
+    """Slots per expert, ceil(factor * T * K / E) (Switch, eq. 3, for K assignments a token and rounded up).
 
     Dropless is T slots, as no expert can be chosen by more than T tokens. The factor is read as the decimal
     it is written as, so that 1.1 of 100 is 110 slots and not, by a rounding error, 111.

@@ -2,13 +2,13 @@
 # # The layer from scratch
 #
 # Send a sentence, byte by byte, through a layer of several experts. Then erase one of the experts, set every weight in
-# it to zero, and send the sentence through again. Most bytes come out exactly as before, to the last bit. A dense layer
-# has no part of which you could say that.
+# it to zero, and send the sentence through again. Most bytes come out exactly as before, to the last bit. In a dense
+# layer of the same kind every part has a say in every byte.
 #
 # This page builds such a layer out of plain tensor operations and performs the erasure at the end. Each section is a
-# formula, the lines that compute it, and a look at what they made. The last cell holds the result against the tested
-# engine behind the other pages of this site. The whole page is one program, run when the site was built: take it along
-# as [a notebook](moe-layer-from-scratch/moe-layer-from-scratch.ipynb) or as
+# formula, the lines that compute it, and a look at what they made. Before the exercises the result is held against the
+# tested engine behind the other pages of this site. The whole page is one program, run when the site was built: take it
+# along as [a notebook](moe-layer-from-scratch/moe-layer-from-scratch.ipynb) or as
 # [a script](moe-layer-from-scratch/moe-layer-from-scratch.py).
 #
 # The end of a name tells the shape: $T$ tokens, $D$ width of the model, $E$ experts, $K$ experts per token, $F$ width
@@ -251,7 +251,7 @@ for name, (slow, fast) in zip(names, both, strict=True):
 # ## Who is busy
 #
 # Nothing so far sees to it that the experts get equal work. The load of an expert is a column sum of the map, and the
-# measure of balance that most models train against compares two things for each expert: $f_e$, its share of the
+# measure of balance that many models train against multiplies two numbers of each expert: $f_e$, its share of the
 # assignments, and $P_e$, the mean probability that the router gives it.
 #
 # $$

@@ -14,10 +14,11 @@ def load(routing: Routing) -> Tensor:
 
 
 def auxiliary_loss(routing: Routing) -> Tensor:
-    """E * sum_i f_i P_i (Switch, eq. 4), f_i being expert i's share of the T * K assignments; perfect balance gives 1.
+    """E * sum_i f_i P_i (Switch, eq. 4, without its weight), f_i being expert i's share of the T * K assignments.
 
-    f_i counts choices before capacity drops any, and carries no gradient: the router learns through P_i, its mean
-    probability, alone. transformers' Mixtral loss takes f_i as a share of tokens and so is K times this one.
+    Perfect balance gives 1, but 1 is not the least value: f and P may differ. f_i counts choices before capacity drops
+    any, and carries no gradient: the router learns through P_i, its mean probability, alone. transformers' Mixtral
+    loss takes f_i as a share of tokens and so is K times this one (of one layer).
     """
     num_tokens, num_experts = routing.probs_TE.shape
     if num_tokens == 0:
@@ -30,7 +31,7 @@ def auxiliary_loss(routing: Routing) -> Tensor:
 def updated_bias(bias_E: Tensor, counts_E: Tensor, rate: float) -> Tensor:
     """b_i + rate * sign(mean load - load_i): up by `rate` if expert i was short of tokens, down if it had too many.
 
-    The loss-free rule of DeepSeek-V3 (Wang et al. 2024, algorithm 1), applied after a step. At perfect balance
+    The loss-free rule (Wang et al. 2024, algorithm 1; used in DeepSeek-V3), applied after a step. At perfect balance
     nothing moves; the size of an imbalance does not matter, only its sign.
     """
     counts_E = counts_E.double()

@@ -17,7 +17,7 @@ Dispatch = Literal["sorted", "dense"]
 
 
 def fan_in(*shape: int, inputs: int, generator: Generator) -> nn.Parameter:
-    """Normal weights with variance 1 / inputs: a sum of `inputs` unit terms then has unit variance."""
+    """Normal weights of variance 1 / inputs: applied to `inputs` numbers of unit variance they give unit variance."""
     return nn.Parameter(torch.randn(shape, generator=generator) * inputs**-0.5)
 
 

@@ -29,9 +29,10 @@ class Routing:
 
 
 def softmax_top_k(logits_TE: Tensor, config: RoutingConfig, *, bias_E: Tensor | None = None) -> Routing:
-    """Each token takes its K most probable experts, weighted by probability (Switch for K = 1, Mixtral for K = 2).
+    """Each token takes its K most probable experts, weighted by probability.
 
-    `bias_E` is added to the probabilities for the choice alone, never to the weights (DeepSeek-V3, eq. 16). Equal
+    Without renormalising and with K = 1 that is Switch, renormalised and with K = 2 Mixtral. `bias_E` is added to the
+    probabilities for the choice alone, never to the weights (DeepSeek-V3, eq. 16, where scores are sigmoids). Equal
     scores go to the lowest expert index. Renormalised weights are the softmax over the chosen logits, which equals
     dividing by the sum of the chosen probabilities but survives their underflow; for K = 1 they are always 1, so the
     router then learns nothing from them. All of it in float32. Raises ValueError for a logit that is not finite,
@@ -54,9 +55,10 @@ def softmax_top_k(logits_TE: Tensor, config: RoutingConfig, *, bias_E: Tensor | 
 def with_capacity(routing: Routing, capacity: int) -> Routing:
     """Keep at most `capacity` tokens per expert, first come first served; the rest are dropped (GShard, algorithm 1).
 
-    All first choices are served, in token order, before any second choice: so for K > 1 a later token can displace an
-    earlier one, which is not causal. What is kept keeps its weight, nothing is renormalised: a token with a dropped
-    choice receives less, and one with none left only its residual.
+    GShard also skips some second choices at random; nothing is random here. All first choices are served, in token
+    order, before any second choice: so for K > 1 a later token can displace an earlier one, which is not causal. What
+    is kept keeps its weight, nothing is renormalised: a token with a dropped choice receives less, and one with none
+    left only its residual.
     """
     if capacity < 0:
         raise ValueError(f"capacity={capacity} must not be negative")

@@ -15,9 +15,9 @@ def load(routing: Routing) -> NDArray[np.intp]:
 
 
 def auxiliary_loss(routing: Routing) -> float:
-    """E * sum_i f_i P_i (Switch, eq. 4), f_i being expert i's share of the T * K assignments; perfect balance gives 1.
+    """E * sum_i f_i P_i (Switch, eq. 4, without its weight), f_i being expert i's share of the T * K assignments.
 
-    transformers' Mixtral loss takes f_i as a share of tokens and so is K times this one.
+    Perfect balance gives 1. transformers' Mixtral loss takes f_i as a share of tokens and so is K times this one.
     """
     num_tokens, num_experts = routing.probs_TE.shape
     if num_tokens == 0:
@@ -27,7 +27,7 @@ def auxiliary_loss(routing: Routing) -> float:
 
 
 def updated_bias(bias_E: ArrayLike, counts_E: ArrayLike, rate: float) -> NDArray[np.float64]:
-    """b_i + rate * sign(mean load - load_i), the loss-free rule of DeepSeek-V3; perfect balance moves nothing."""
+    """b_i + rate * sign(mean load - load_i), the loss-free rule (Wang et al. 2024); perfect balance moves nothing."""
     counts_E = np.asarray(counts_E, dtype=np.float64)
     moved_E: NDArray[np.float64] = np.asarray(bias_E) + rate * np.sign(counts_E.mean() - counts_E)
     return moved_E

@@ -27,9 +27,10 @@ class Routing:
 
 
 def softmax_top_k(logits_TE: ArrayLike, config: RoutingConfig, *, bias_E: ArrayLike | None = None) -> Routing:
-    """Each token takes its K most probable experts, weighted by probability (Switch for K = 1, Mixtral for K = 2).
+    """Each token takes its K most probable experts, weighted by probability.
 
-    `bias_E` moves the choice, never the weight (DeepSeek-V3, eq. 16). Equal scores go to the lowest expert index.
+    Without renormalising and with K = 1 that is Switch, renormalised and with K = 2 Mixtral. `bias_E` moves the choice,
+    never the weight (DeepSeek-V3, eq. 16, where scores are sigmoids). Equal scores go to the lowest expert index.
     Raises ValueError for a logit that is not finite, naming its token, and for shapes that do not fit.
     """
     logits_TE = np.asarray(logits_TE, dtype=np.float32)
@@ -47,7 +48,8 @@ def softmax_top_k(logits_TE: ArrayLike, config: RoutingConfig, *, bias_E: ArrayL
 def with_capacity(routing: Routing, capacity: int) -> Routing:
     """Keep at most `capacity` tokens per expert, first come first served; the rest are dropped (GShard, algorithm 1).
 
-    All first choices are served, in token order, before any second choice. What is kept keeps its weight.
+    All first choices are served, in token order, before any second choice. What is kept keeps its weight. GShard also
+    skips some second choices at random; nothing is random here.
     """
     if capacity < 0:
         raise ValueError(f"capacity={capacity} must not be negative")
