@@ -4,6 +4,7 @@ is loaded afresh. A problem fails `mkdocs build`; `mkdocs serve` reports it and 
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 from filelock import BaseFileLock
 from mkdocs.config.defaults import MkDocsConfig
@@ -11,7 +12,7 @@ from mkdocs.exceptions import Abort
 from mkdocs.livereload import LiveReloadServer
 
 from moedocs.lab.fingerprint import ROOT
-from moedocs.site import files
+from moedocs.site import files, fonts, maths
 from moedocs.site.notebooks import on_files as on_files
 from moedocs.site.notebooks import on_pre_page as on_pre_page
 
@@ -19,15 +20,16 @@ log = logging.getLogger("mkdocs.hooks.moedocs")
 
 
 class State:
-    """What MkDocs tells in one hook and another needs: whether it serves, and the lock on the folder it writes."""
+    """What one hook knows and another needs: how MkDocs was called, and the lock on the folder it writes."""
 
     serving = False
+    dirty = False
     lock: BaseFileLock | None = None
 
 
 def on_startup(command: str, dirty: bool) -> None:
     """Remember whether this is a build or a server."""
-    State.serving = command == "serve"
+    State.serving, State.dirty = command == "serve", dirty
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -50,7 +52,10 @@ def on_pre_build(config: MkDocsConfig) -> None:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """The folder is written: the next build may have it."""
+    """The pages are written: fonts are cut down to what they show, and the next build may have the folder."""
+    if not State.dirty:  # which would know the formulae of the changed pages alone
+        katex = Path("assets", "katex", "fonts")
+        fonts.cut(Path(config.docs_dir) / katex, Path(config.site_dir) / katex, "".join(maths.characters))
     if State.lock:
         State.lock.release()
 

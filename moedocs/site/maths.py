@@ -60,6 +60,9 @@ class FormulaError(Problem):
         super().__init__(f"{place and place + ': '}formula “{' '.join(tex.split())}”: {reason}{at}")
 
 
+characters: set[str] = set()  # what the formulae rendered so far are set from; fonts are cut down to it
+
+
 @functools.cache
 def render(tex: str, display: bool = False) -> str:
     """HTML that is seen and MathML that is read aloud; raises FormulaError. Displayed ones scroll in their own box."""
@@ -67,6 +70,8 @@ def render(tex: str, display: bool = False) -> str:
     if "html" not in answer:
         position = answer["position"]
         raise FormulaError(tex, answer["reason"], None if position is None else int(position) + 1)
+    seen = answer["html"].partition('class="katex-html" aria-hidden="true">')[2]
+    characters.update(unescape(re.sub("<[^>]*>", "", seen)))
     html: str = answer["html"].replace('class="katex-mathml"', 'class="katex-mathml" data-search-exclude', 1)
     if not display:
         return html
