@@ -35,7 +35,7 @@ MEANINGS = {
 # One fixed hue per expert. The first eight keep apart under common colour blindness; charts label them as well.
 EXPERTS = (
     ("#0072b2", "#5fb2e6"),
-    ("#d98200", "#f2b04a"),
+    ("#d57f00", "#f2b04a"),
     ("#00876a", "#45c9a5"),
     ("#b8558a", "#e59ac4"),
     ("#3f9bd6", "#9ad2f7"),
@@ -96,7 +96,7 @@ def config() -> dict[str, Any]:
     """Vega-Lite configuration of the house: quiet axes, no frame, readable type."""
     text = {"labelColor": colour("soft"), "titleColor": colour("ink")}
     return {
-        "background": None,
+        "background": "transparent",
         "font": FONT,
         "padding": 4,
         "view": {"stroke": None},
