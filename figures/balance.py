@@ -88,7 +88,7 @@ def chart(rows: Rows, size: Size) -> Chart:
         "step:Q", scale=alt.Scale(type="sqrt"), title="training step", axis=alt.Axis(values=[0, 20, 80, 200, last])
     )
     y = alt.Y(
-        "share:Q", title="share of tokens", axis=alt.Axis(format="%", tickCount=4), scale=alt.Scale(domainMax=0.9)
+        "share:Q", title="share of tokens", axis=alt.Axis(format="%", tickCount=4), scale=alt.Scale(domain=[0, 1])
     )
     lines = base.mark_line(interpolate="linear", point={"size": 14}).encode(
         x=x,
