@@ -7,9 +7,14 @@ from typing import Any
 from playwright.sync_api import Locator, Page, expect
 
 PATIENCE = 60_000  # ms: a loaded machine is slow, not wrong
+expect.set_options(timeout=PATIENCE)
 
-MARKS = """figure => [...figure.querySelectorAll('.is-live .moe-chart svg.marks :is(path, text)')].map(mark =>
-    [...['d', 'transform', 'opacity', 'fill'].map(key => mark.getAttribute(key)), mark.textContent].join()).join(';')"""
+MARKS = """async figure => {
+    await (await figure.wake()).chart.view.runAsync();
+    const of = mark => ['d', 'transform', 'opacity', 'fill'].map(name => mark.getAttribute(name));
+    const marks = figure.querySelectorAll('.is-live .moe-chart svg.marks :is(path, text)');
+    return [...marks].map(mark => [...of(mark), mark.textContent].join()).join(';');
+}"""
 ROWS = "async figure => (await figure.wake()).chart.view.data('table').map(row => ({...row}))"
 
 
@@ -17,7 +22,7 @@ def live_figure(page: Page, name: str) -> Locator:
     """The figure, near enough to have come to life."""
     figure = page.locator(f"moe-figure#{name}")
     figure.scroll_into_view_if_needed()
-    expect(figure.locator(".is-live .moe-chart svg.marks")).to_have_count(1, timeout=PATIENCE)
+    expect(figure.locator(".is-live .moe-chart svg.marks")).to_have_count(1)
     return figure
 
 
@@ -63,6 +68,6 @@ def run(cell: Locator, code: str | None = None, state: str = "done") -> str:
 
 def ended(cell: Locator, state: str = "done") -> str:
     """What the cell shows once the run is over."""
-    expect(cell.locator(".moe-cell__output")).not_to_have_attribute("aria-busy", "true", timeout=PATIENCE)
-    expect(cell).to_have_attribute("data-state", state, timeout=PATIENCE)
+    expect(cell.locator(".moe-cell__output")).not_to_have_attribute("aria-busy", "true")
+    expect(cell).to_have_attribute("data-state", state)
     return cell.locator(".moe-cell__output").inner_text()

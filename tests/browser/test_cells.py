@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from moedocs.lab.fingerprint import ROOT
 from moedocs.site.browser import runner
-from tests.browser.acting import PATIENCE, button, ended, live_cell, live_figure, marks, rows, run, write
+from tests.browser.acting import button, ended, live_cell, live_figure, marks, rows, run, write
 from tests.browser.conftest import Site, Visitor, visiting
 from tests.browser.pages import CELLS, FIGURES
 
@@ -182,7 +182,7 @@ def test_an_endless_loop_is_stopped_and_the_next_run_starts_afresh(visit: Visit)
     run(cell, "kept = 1")
     write(cell, "while True:\n    pass")
     button(cell, "Run").click()
-    expect(cell).to_have_attribute("data-state", "running", timeout=PATIENCE)
+    expect(cell).to_have_attribute("data-state", "running")
     button(cell, "Stop").click()
     assert "Stopped" in ended(cell, "stopped")
     shown = run(cell, "kept", state="error")
@@ -208,7 +208,7 @@ def test_an_endless_print_neither_freezes_the_page_nor_fills_it(visit: Visit) ->
     cell = live_cell(page)
     write(cell, "while True:\n    print('spam ' * 10)")
     button(cell, "Run").click()
-    expect(cell.locator(".moe-cell__output")).to_contain_text("more lines not shown", timeout=PATIENCE)
+    expect(cell.locator(".moe-cell__output")).to_contain_text("more lines not shown")
     assert page.evaluate(LONGEST_TASK) < 400
     assert len(cell.locator(".moe-cell__output").inner_text()) < 21_000
     button(cell, "Stop").click()
