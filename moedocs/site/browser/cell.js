@@ -132,7 +132,7 @@ export class Cell {
   #numberLines() {
     const numbers = document.createElement('span');
     numbers.className = 'moe-cell__numbers';
-    numbers.ariaHidden = 'true';
+    numbers.setAttribute('aria-hidden', 'true');
     numbers.textContent = this.original.split('\n').map((_, index) => index + 1).join('\n');
     this.place.querySelector('pre').append(numbers);
   }

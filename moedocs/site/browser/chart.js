@@ -35,7 +35,7 @@ export class Chart {
     this.picture = picture;
     this.place = document.createElement('div');
     this.place.className = 'moe-chart';
-    this.place.ariaHidden = 'true'; // the picture has the name and the words
+    this.place.setAttribute('aria-hidden', 'true'); // the picture has the name and the words
     const root = document.createElement('div');
     this.place.append(root);
     picture.append(this.place);
