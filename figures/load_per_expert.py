@@ -120,8 +120,8 @@ def words(rows: Rows) -> Words:
         f"A bar for each of {n} experts: how many of {t} tokens chose it, {k} choices a token, under a router without "
         f"preference (seed {seed}). Loads run from {min(loads)} to {max(loads)}; a line marks the capacity of {slots} "
         f"slots. What stands above it is hatched: those assignments are dropped, and their tokens go on without that "
-        f"expert's answer. A short mark shows the expected load. Controls change experts, top-k, tokens, skew and capacity "
-        "factor. The exact expectation treats each expert's load as binomial, which it is for independent tokens.",
+        f"expert's answer. A short mark shows the expected load. Controls change experts, top-k, tokens, skew and "
+        f"capacity factor. The exact expectation treats each expert's load as binomial, which it is for independent tokens.",
     )
 
 
