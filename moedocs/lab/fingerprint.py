@@ -66,7 +66,7 @@ def _named(item: str | Path, root: Path) -> Path:
 
 
 def _imported(path: Path, root: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"), str(path))):  # an error names the file
         for name in _module_names(node, path, root):
             file = _file(name, root)
             if file is not None:
