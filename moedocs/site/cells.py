@@ -10,6 +10,14 @@ from moedocs.site.browser import runner
 from moedocs.site.figure import FigureError, Rows
 
 
+class CellError(FigureError):
+    """A cell that cannot redraw its figure, and the place that says so."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(reason)
+        self.place = place
+
+
 @dataclass(frozen=True)
 class Cell:
     """The code as the reader first sees it, what it printed when the site was built, and the rows it gave."""
@@ -26,7 +34,7 @@ def recorded(path: Path) -> Cell:
     outcome = json.loads(runner.run(code, {}, lambda text, lines, characters: printed.append(text)))
     place = f"figures/cells/{path.name}"
     if outcome["error"]:
-        raise FigureError(f"{place}:{outcome['error']['line']}: {outcome['error']['reason']}")
+        raise CellError(f"{place}:{outcome['error']['line']}", outcome["error"]["reason"])
     if not outcome["table"]:
-        raise FigureError(f"{place} gives its figure no rows: {outcome['refused'] or 'it assigns no `table`'}")
+        raise CellError(f"{place}:1", f"it gives its figure no rows: {outcome['refused'] or 'it assigns no `table`'}")
     return Cell(code, "".join(printed), outcome["table"])

@@ -28,7 +28,9 @@ FOLDER = ROOT / "docs" / "assets" / "figures"
 PACKAGES = ("torch", "numpy", "altair", "vl-convert-python")
 SIGNIFICANT_DIGITS = 6
 TABLE_ROWS = 60
-TIMES = ((10, "under 10 seconds"), (60, "under a minute"), (600, "under 10 minutes"), (3600, "under an hour"))
+FAILURE = "failure.txt"  # why the figure could not be made; what was there before stays beside it
+# Far apart: two builds of one tree are the same bytes, so no figure may take about as long as a bound.
+TIMES = ((60, "under a minute"), (600, "under 10 minutes"), (3600, "under an hour"))
 
 
 @dataclass(frozen=True)
@@ -41,46 +43,64 @@ class Failure:
 
 def out_of_date(names: tuple[str, ...] = (), folder: Path = FOLDER, root: Path = ROOT) -> dict[str, Path]:
     """The figures (all, or those named) whose folder does not hold what today's code and records give."""
-    known = paths(root)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise FigureError(f"unknown figure {unknown[0]!r}; there are: {', '.join(known)}")
-    chosen = {name: known[name] for name in names or known}
+    chosen = {name: path_of(name, root) for name in names or paths(root)}
     return {name: path for name, path in chosen.items() if not is_fresh(folder / name, path, root)}
+
+
+def path_of(name: str, root: Path = ROOT) -> Path:
+    """The figure's file; raises FigureError."""
+    known = paths(root)
+    if name not in known:
+        raise FigureError(f"unknown figure {name!r}; there are: {', '.join(known)}")
+    return known[name]
+
+
+def page(name: str, folder: Path, root: Path = ROOT) -> dict[str, Any]:
+    """What was made for the pages that show a figure; raises FigureError when it is unknown or not made."""
+    path_of(name, root)
+    if (folder / name / FAILURE).is_file():
+        raise FigureError((folder / name / FAILURE).read_text("utf-8").strip())
+    if not (folder / name / "page.json").is_file():
+        raise FigureError(f"figure {name!r} is not built; build it with: moedocs build {name}")
+    found: dict[str, Any] = json.loads((folder / name / "page.json").read_text("utf-8"))
+    return found
 
 
 def is_fresh(folder: Path, path: Path, root: Path = ROOT) -> bool:
     """Whether the folder's manifest holds: same inputs, and every file as it was written."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
-        outputs = manifest["outputs"].items()
-        return manifest["inputs"] == inputs(path, root) and all(
-            files.digest((folder / name).read_bytes()) == expected for name, expected in outputs
-        )
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        outputs = {file.name: files.digest(file.read_bytes()) for file in folder.iterdir() if file.is_file()}
+        del outputs["manifest.json"]
+        return bool(manifest["outputs"] == outputs and manifest["inputs"] == inputs(path, root))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, SyntaxError):
         return False
 
 
 def inputs(path: Path, root: Path = ROOT) -> str:
-    """Hash of everything a figure is made from: its code and all it imports, its cell, its records, the versions."""
-    parts = [fingerprint(path, "moedocs.site.figures", root=root), _versions()]
-    beside = [
-        cell_path(path),
-        *(records.path_of(name, root / "figures" / "records") for name in declared(path, "records")),
-    ]
+    """Hash of all that a figure is made from: its code and its cell and what they import, its records, the versions."""
+    cell = [cell_path(path)] if cell_path(path).is_file() else []
+    parts = [fingerprint(path, *cell, "moedocs.site.figures", root=root), _versions()]
+    read = declared(path, "records")
+    parts += [fingerprint(records.module_of(name), root=root) for name in read]  # a record goes stale by its code
+    beside = cell + [records.path_of(name, root / "figures" / "records") for name in read]
     parts += [file.read_text("utf-8") if file.is_file() else "" for file in beside]
     return files.digest(json.dumps(parts).encode())
 
 
 def build(name: str, path: Path, folder: Path = FOLDER, root: Path = ROOT) -> Failure | None:
-    """Make one figure; a figure that raises leaves what was there and says which line of it failed."""
+    """Make one figure; one that raises leaves what was there, and beside it which line of it failed, and why."""
     try:
         before = inputs(path, root)
         outputs = _made(name, path, root)
     except Exception as error:
-        return Failure(name, f"{_place(error, path, root)}: {_reason(error)}")
+        failure = Failure(name, f"{_place(error, path, root)}: {_reason(error)}")
+        files.write(folder / name / FAILURE, f"{failure.message}\n")
+        return failure
     for file, text in outputs.items():
         files.write(folder / name / file, text)
+    for left in [file for file in (folder / name).iterdir() if file.is_file() and file.name not in outputs]:
+        left.unlink()  # by older code, by a kill, by a failure
     hashes = {file: files.digest(text.encode()) for file, text in outputs.items()}
     files.write(folder / name / "manifest.json", files.dumps({"inputs": before, "outputs": hashes}))
     return None
@@ -123,7 +143,7 @@ def _made(name: str, path: Path, root: Path) -> dict[str, str]:
     return outputs | {
         f"{name}.csv": as_csv(rows),
         f"{name}.svg": pictures.for_download(svgs["wide"]),
-        f"{name}.vl.json": files.dumps(pictures.spec_for_download(specs["wide"], f"{name}.csv")),
+        f"{name}.vl.json": files.dumps(pictures.spec_for_download(specs["wide"], f"{name}.csv", rows)),
         "provenance.json": files.dumps(provenance),
         "page.json": files.dumps(_page(name, path, figure, rows, specs["wide"], provenance)),
     }
@@ -191,10 +211,15 @@ def _versions() -> str:
 
 
 def _place(error: BaseException, path: Path, root: Path) -> str:
-    """File and line: the figure's own last line on the way to the error."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
-    line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else 1
-    return f"{path.relative_to(root).as_posix()}:{line}"
+    """File and line: the last one of the figure on the way to the error, or that of its cell, or what is no Python."""
+    if isinstance(error, cells.CellError):
+        return error.place
+    frames = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    own = [(file, line) for file, line in frames if file == path]
+    if isinstance(error, SyntaxError) and Path(error.filename or "").is_relative_to(root):
+        own.append((Path(error.filename or ""), error.lineno))
+    file, line = own[-1] if own else (path, 1)
+    return f"{file.relative_to(root).as_posix()}:{line}"
 
 
 def _reason(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from moedocs.site.figure import Rows
 
 VEGA_LITE = "6.4"  # the version vl-convert compiles with; Altair 6.3 writes the same schema
 TABLE = {"name": "table"}
+KINDS = {int: "number", float: "number", str: "string", bool: "boolean"}  # else Vega takes an ordinal number for text
 
 
 def vega_lite(chart: alt.TopLevelMixin) -> dict[str, Any]:
@@ -52,9 +53,10 @@ def for_download(picture: str) -> str:
     return charts.in_light(standing)
 
 
-def spec_for_download(spec: dict[str, Any], csv_name: str) -> dict[str, Any]:
-    """The specification on its own: it reads the CSV beside it and carries light colours."""
-    alone: dict[str, Any] = _alone(spec, {"url": csv_name, "format": {"type": "csv"}})
+def spec_for_download(spec: dict[str, Any], csv_name: str, rows: Rows) -> dict[str, Any]:
+    """The specification on its own: it reads the CSV beside it, told what each column holds, in light colours."""
+    kinds = {key: KINDS[type(value)] for key, value in rows[0].items()}
+    alone: dict[str, Any] = _alone(spec, {"url": csv_name, "format": {"type": "csv", "parse": kinds}})
     return alone
 
 

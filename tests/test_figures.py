@@ -1,0 +1,359 @@
+"""Figures: each builds, fits the schema and comes out the same twice; and its numbers are those of the engine."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from statistics import mean, stdev
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree
+
+import altair
+import jsonschema
+import numpy as np
+import pytest
+
+from moedocs import charts, cost, lite
+from moedocs.config import RoutingConfig
+from moedocs.lab import records
+from moedocs.lab.fingerprint import ROOT
+from moedocs.site import cells, figures, pictures
+from moedocs.site.figure import Rows, cell_path, load, paths
+from tests import copies
+
+NAMES = tuple(paths(ROOT))
+WITH_CELL = tuple(name for name, path in paths(ROOT).items() if cell_path(path).is_file())
+BUILD = """
+import sys
+from pathlib import Path
+from moedocs.lab.fingerprint import ROOT
+from moedocs.site import figures
+from moedocs.site.figure import paths
+for name, path in paths(ROOT).items():
+    figures.build(name, path, Path(sys.argv[1]))
+"""
+
+
+@cache
+def module(name: str) -> ModuleType:
+    return load(paths(ROOT)[name])
+
+
+@cache
+def rows_of(name: str) -> Rows:
+    """What `data()` gives, rounded as the build rounds it."""
+    return figures.rounded(module(name).data())
+
+
+@cache
+def schema() -> Any:
+    """The validator of the Vega-Lite schema that comes with Altair."""
+    path = Path(altair.__file__).parent / "vegalite" / "v6" / "schema" / "vega-lite-schema.json"
+    content = json.loads(path.read_text("utf-8"))
+    return jsonschema.validators.validator_for(content)(content)
+
+
+def page(built: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((built / name / "page.json").read_text("utf-8"))
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_builds(name: str, built: Path) -> None:
+    failure = built / name / figures.FAILURE
+    assert not failure.is_file(), failure.read_text("utf-8")
+    assert figures.is_fresh(built / name, paths(ROOT)[name])
+
+
+def test_two_builds_write_the_same_bytes_though_threads_and_hash_seeds_differ(built: Path, tmp_path: Path) -> None:
+    settings = {"PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", BUILD, str(tmp_path)], cwd=ROOT, env=os.environ | settings, check=True)
+    assert copies.hashes(tmp_path) == copies.hashes(built)
+
+
+@pytest.mark.parametrize("size", charts.SIZES, ids=lambda size: size.name)
+@pytest.mark.parametrize("name", NAMES)
+def test_every_specification_fits_the_schema_with_the_house_style_in_it(name: str, size: charts.Size) -> None:
+    schema().validate(pictures.vega_lite(module(name).chart(rows_of(name), size)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_specification_for_download_fits_the_schema(name: str, built: Path) -> None:
+    schema().validate(json.loads((built / name / f"{name}.vl.json").read_text("utf-8")))
+
+
+def test_the_schema_refuses_what_is_no_chart() -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        schema().validate({"mark": "bars", "encoding": {}})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_table_for_download_holds_the_rows_that_are_drawn(name: str, built: Path) -> None:
+    lines = list(csv.DictReader(io.StringIO((built / name / f"{name}.csv").read_text("utf-8"))))
+    rows = rows_of(name)
+    assert len(lines) == len(rows) == page(built, name)["num_rows"]
+    assert [
+        {key: type(row[key])(text) for key, text in line.items()} for line, row in zip(lines, rows, strict=True)
+    ] == rows
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_downloaded_draws_the_downloaded_picture(name: str, built: Path) -> None:
+    """Vega reads a CSV by its own rules: a number that it took for text would draw something else."""
+    downloads = {suffix: (built / name / f"{name}.{suffix}").read_text("utf-8") for suffix in ("csv", "svg", "vl.json")}
+    spec = with_data(json.loads(downloads["vl.json"]), f"{name}.csv", downloads["csv"])
+    assert pictures.for_download(pictures.svg(spec, [], f"{name}-wide")) == downloads["svg"]
+
+
+def with_data(value: Any, url: str, table: str) -> Any:
+    """The specification with the text of a file in the place of its address."""
+    if isinstance(value, list):
+        return [with_data(item, url, table) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("url") == url:
+        return {"values": table, "format": value["format"]}
+    return {key: with_data(item, url, table) for key, item in value.items()}
+
+
+@pytest.mark.parametrize("size", charts.SIZES, ids=lambda size: size.name)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_picture_fits_its_place_and_every_number_in_it_is_one(name: str, size: charts.Size, built: Path) -> None:
+    text = (built / name / f"{size.name}.svg").read_text("utf-8")
+    picture = ElementTree.fromstring(text)
+    assert float(picture.attrib["width"]) <= size.width
+    assert not re.search(r"NaN|undefined|Infinity", text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_picture_has_marks_and_the_words_that_are_read_out(name: str, built: Path) -> None:
+    for size in charts.SIZES:
+        text = (built / name / f"{size.name}.svg").read_text("utf-8")
+        assert re.search(r'class="mark-(rect|line|symbol|rule)', text)
+        assert re.search(r'class="[^"]*readout', text)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_words_and_provenance_are_complete(name: str, built: Path) -> None:
+    made = page(built, name)
+    assert all(len(made["words"][key]) > 80 for key in ("caption", "description"))
+    assert made["title"].strip()
+    provenance = made["provenance"]
+    assert provenance["command"] == f"moedocs build {name}"
+    assert (ROOT / provenance["source"]).is_file()
+    assert all(provenance[key] for key in ("engine", "versions", "time", "settings"))
+    assert list(provenance["records"]) == list(getattr(module(name), "records", ()))
+    assert (made["badge"] == "simulation") == (provenance["seed"] is not None)
+    assert (made["badge"] == "trained model") == bool(provenance["records"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_table_of_the_page_is_rows_of_the_figure_as_it_opens(name: str, built: Path) -> None:
+    made = page(built, name)
+    assert made["table"]
+    assert all(row in rows_of(name) for row in made["table"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_control_opens_on_a_value_it_offers_and_moves_something(name: str) -> None:
+    """Every value that a control offers leaves rows to draw, wherever the control names a column."""
+    spec = pictures.vega_lite(module(name).chart(rows_of(name), charts.WIDE))
+    for control in pictures.controls(spec):
+        bind, column = control["bind"], control["name"]
+        offered = bind.get("options") or list(range(bind["min"], bind["max"] + 1, bind.get("step", 1)))
+        assert control["value"] in offered
+        assert len(offered) > 1
+        if column in rows_of(name)[0]:
+            assert set(offered) <= {row[column] for row in rows_of(name)}
+
+
+@pytest.mark.parametrize("name", WITH_CELL)
+def test_a_cell_leaves_a_table_from_which_the_very_same_chart_is_drawn(name: str, built: Path) -> None:
+    cell = cells.recorded(cell_path(paths(ROOT)[name]))
+    assert page(built, name)["cell"] == asdict(cell)
+    assert cell.output.strip()
+    assert set(cell.table[0]) <= set(rows_of(name)[0])
+    for size in charts.SIZES:
+        spec = pictures.vega_lite(module(name).chart(rows_of(name), size))
+        empty, drawn = (pictures.svg(spec, rows, name) for rows in ([], cell.table))
+        assert not re.search(r"NaN|undefined|null", drawn)
+        assert drawn.count("<path") > empty.count("<path")
+
+
+def test_the_cell_of_load_per_expert_counts_what_a_loop_counts() -> None:
+    cell, left = cells.recorded(cell_path(paths(ROOT)["load-per-expert"])), dict[str, Any]()
+    exec(cell.code, left)
+    config, logits_TE, rows = left["config"], left["logits_TE"], cell.table
+    slots = math.ceil(config.capacity_factor * len(logits_TE) * config.top_k / config.num_experts)
+    load, dropped = [0] * config.num_experts, [0] * config.num_experts
+    for rank in range(config.top_k):
+        for logits_E in logits_TE:
+            expert = int(np.argsort(-logits_E)[rank])
+            dropped[expert] += load[expert] >= slots
+            load[expert] += 1
+    assert [row["load"] for row in rows] == load
+    assert [row["dropped"] for row in rows] == dropped
+    assert [row["expert"] for row in rows] == [1 + expert for expert in range(config.num_experts)]
+    assert {row["capacity"] for row in rows} == {slots}
+
+
+def test_the_mean_load_and_overflow_of_many_routers_are_those_that_are_exactly_expected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Four standard errors; and of ten draws nine lie in the spread that the figure states."""
+    figure, draws = load(paths(ROOT)["load-per-expert"]), 200
+
+    def one_draw() -> Rows:
+        return [row for row in figure.one_router(8, 2, 64, 0.5) if row["capacity_factor"] == 1.0]
+
+    stated = one_draw()
+    seen = []
+    for seed in range(1000, 1000 + draws):
+        monkeypatch.setattr(figure, "seed", seed)
+        seen.append(one_draw())
+    for expert, expected in enumerate(stated):
+        for key in ("load", "dropped"):
+            values = [rows[expert][key] for rows in seen]
+            error = 4 * stdev(values) / math.sqrt(draws) + 1 / draws  # a rare drop may not have come at all
+            assert mean(values) == pytest.approx(expected[f"expected_{key}"], abs=error)
+    shares = [sum(row["dropped"] for row in rows) / (64 * 2) for rows in seen]
+    inside = [stated[0]["low_share"] <= share <= stated[0]["high_share"] for share in shares]
+    assert mean(inside) == pytest.approx(0.9, abs=0.07)
+
+
+def test_the_rows_of_load_per_expert_keep_every_assignment() -> None:
+    for setting, rows in grouped(
+        rows_of("load-per-expert"), "num_experts", "top_k", "num_tokens", "skew", "capacity_factor"
+    ):
+        num_experts, top_k, num_tokens, _, factor = setting
+        config = RoutingConfig(num_experts=num_experts, top_k=top_k, capacity_factor=factor)
+        assert [row["expert"] for row in rows] == [1 + expert for expert in range(num_experts)]
+        assert sum(row["load"] for row in rows) == num_tokens * top_k
+        assert sum(row["expected_load"] for row in rows) == pytest.approx(num_tokens * top_k, rel=1e-5)
+        assert {row["capacity"] for row in rows} == {lite.capacity(num_tokens, config)}
+        assert all(row["dropped"] == max(0, row["load"] - row["capacity"]) for row in rows)
+
+
+def grouped(rows: Rows, *keys: str) -> Iterator[tuple[tuple[Any, ...], Rows]]:
+    """The rows by their values of these columns; a column that a figure does not have counts as 0."""
+    groups: dict[tuple[Any, ...], Rows] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row.get(key, 0) for key in keys)].append(row)
+    return iter(groups.items())
+
+
+def test_the_rows_of_cost_are_what_the_cost_model_counts() -> None:
+    for (num_experts, top_k, d_ff), rows in grouped(rows_of("cost"), "num_experts", "top_k", "d_ff"):
+        routing = RoutingConfig(num_experts=num_experts, top_k=top_k)
+        config = replace(cost.PUBLISHED["mixtral-8x7b"], d_ff=d_ff, routing=routing)
+        part = cost.parameters(config)
+        assert sum(row["stored"] for row in rows) == part.total
+        assert sum(row["used"] for row in rows) == part.active
+        assert {row["flops_per_token"] for row in rows} == {cost.forward_flops(config)}
+        assert all(row["used"] in (0, row["stored"]) for row in rows)
+
+
+def test_cost_opens_on_mixtral_as_published(built: Path) -> None:
+    table = page(built, "cost")["table"]
+    assert (sum(row["stored"] for row in table), sum(row["used"] for row in table)) == (46_702_792_704, 12_879_925_248)
+
+
+def test_the_shares_of_balance_sum_to_one_in_every_layer_at_every_step() -> None:
+    for key, rows in grouped(rows_of("balance"), "rule", "seed", "layer", "step"):
+        assert [row["expert"] for row in rows] == list(range(1, 9)), key
+        assert sum(row["share"] for row in rows) == pytest.approx(1, abs=8 * 0.5e-4), key
+
+
+def test_the_caption_of_balance_tells_the_largest_shares_that_are_drawn(built: Path) -> None:
+    figure, rows = module("balance"), rows_of("balance")
+    last = max(row["step"] for row in rows)
+    caption = page(built, "balance")["words"]["caption"]
+    for rule in figure.ARMS.values():
+        of_seeds = []
+        for _, seed_rows in grouped([row for row in rows if row["rule"] == rule and row["step"] == last], "seed"):
+            of_seeds.append(mean(max(row["share"] for row in layer) for _, layer in grouped(seed_rows, "layer")))
+        assert f"{mean(of_seeds):.0%} ({min(of_seeds):.0%} to {max(of_seeds):.0%})" in caption
+
+
+ROUNDING = 6e-3  # of three significant digits, relative to the largest terms
+
+
+def traces(value: Any) -> Iterator[dict[str, Any]]:
+    """Every token that a record follows, wherever it stands in it."""
+    if isinstance(value, dict):
+        if "expert_outputs" in value:
+            yield value
+        for item in value.values():
+            yield from traces(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from traces(item)
+
+
+@cache
+def tokens() -> list[tuple[tuple[int, int], dict[str, Any]]]:
+    """Per token and number of experts: parts that hold for every k as arrays, and by k those that depend on it."""
+    found = []
+    for key, rows in grouped(rows_of("one-token"), "token", "num_experts"):
+        parts: dict[str, Any] = {}
+        for (part, top_k), values in grouped(rows, "part", "top_k"):
+            by_expert = [[row["value"] for row in group] for _, group in grouped(values, "expert")]
+            array = np.array(by_expert).squeeze()
+            parts.setdefault(part, {})[top_k] = array
+        found.append((key, {part: found[0] if list(found) == [0] else found for part, found in parts.items()}))
+    return found
+
+
+def test_one_token_has_all_parts_for_every_token_and_every_k() -> None:
+    assert len(tokens()) > 1
+    for key, parts in tokens():
+        assert set(parts) == {"input", "logit", "probability", "weight", "answer", "sum", "residual", "output"}, key
+        assert parts["answer"].shape == (len(parts["logit"]), len(parts["input"])), key
+        assert set(parts["weight"]) == set(parts["sum"]) == set(parts["output"]), key
+
+
+def test_the_router_of_one_token_chooses_the_most_probable_and_its_weights_sum_to_one() -> None:
+    for key, parts in tokens():
+        exp_E = np.exp(parts["logit"])
+        assert parts["probability"] == pytest.approx(exp_E / exp_E.sum(), rel=3 * ROUNDING), key
+        for top_k, weights_E in parts["weight"].items():
+            chosen = np.argsort(-parts["probability"], kind="stable")[:top_k]
+            assert set(np.flatnonzero(weights_E)) == set(chosen), key
+            assert weights_E.sum() == pytest.approx(1, abs=ROUNDING), key
+            expected = parts["probability"][chosen] / parts["probability"][chosen].sum()
+            assert weights_E[chosen] == pytest.approx(expected, rel=3 * ROUNDING), key
+
+
+def test_the_parts_of_one_token_add_up_to_its_output() -> None:
+    for key, parts in tokens():
+        for top_k, weights_E in parts["weight"].items():
+            size = np.abs(parts["answer"]).max() + np.abs(parts["residual"]).max()
+            assert parts["sum"][top_k] == pytest.approx(weights_E @ parts["answer"], abs=ROUNDING * size), key
+            assert parts["output"][top_k] == pytest.approx(
+                parts["residual"] + parts["sum"][top_k], abs=ROUNDING * size
+            ), key
+
+
+def test_one_token_asked_as_it_was_trained_gives_what_the_trained_model_gave() -> None:
+    trained_with = module("one-token").TRAINED_WITH
+    recorded = list(traces(records.load("one-token").results))
+    for key, parts in tokens():
+        mine = [t for t in recorded if len(t["logits"]) == len(parts["logit"])]
+        own = min(mine, key=lambda trace: np.abs(np.array(trace["input"]) - parts["input"]).max())
+        assert parts["logit"] == pytest.approx(own["logits"], rel=ROUNDING), key
+        assert parts["weight"][trained_with] == pytest.approx(own["weights"], rel=ROUNDING), key
+        for part in ("sum", "output"):
+            size = np.abs(own["expert_outputs"]).max() + np.abs(own["residual"]).max()
+            assert parts[part][trained_with] == pytest.approx(own[part], abs=ROUNDING * size), key
