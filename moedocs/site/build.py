@@ -21,7 +21,9 @@ def bring_up_to_date(names: tuple[str, ...] = ()) -> list[str]:
             assets.bring_assets(ROOT)
         files.write(ROOT / "docs" / "assets" / "app" / "palette.css", charts.stylesheet())
         failures = make_figures(names)
-    return [_told(failure) for failure in failures] + ([] if names else check_pages())
+    faults = [] if names else check_pages()
+    told = [_told(failure) for failure in failures]
+    return told + [fault for fault in faults if not any(failure.message in fault for failure in failures)]
 
 
 def make_figures(names: tuple[str, ...] = (), root: Path = ROOT) -> list[figures.Failure]:
@@ -50,12 +52,12 @@ def check_pages(docs: Path = ROOT / "docs") -> list[str]:
 
 
 def pages_with(name: str, docs: Path = ROOT / "docs") -> list[str]:
-    """Where a figure stands: file and line."""
+    """Where a figure, its cell or a value of it stands: file and line."""
     return [
         f"{page.relative_to(docs.parent).as_posix()}:{reference.line}"
         for page in sorted(docs.rglob("*.md"))
         for reference in references.references(page.read_text("utf-8"))
-        if reference.kind == "figure" and reference.names[:1] == (name,)
+        if {name, f"figure/{name}"} & set(reference.names)
     ]
 
 

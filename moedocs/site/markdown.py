@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 import posixpath
 from html import escape
 from pathlib import Path
@@ -15,8 +16,9 @@ from markdown.preprocessors import Preprocessor
 from moedocs.lab.fingerprint import ROOT
 from moedocs.problem import Problem
 from moedocs.site import bibliography, figures, frames, values
-from moedocs.site.figure import paths
-from moedocs.site.references import KINDS, Reference, replaced
+from moedocs.site.references import KINDS, OPTIONS, Reference, replaced
+
+log = logging.getLogger("mkdocs.moedocs.pages")  # below "mkdocs" a strict build counts errors and ends in failure
 
 ASSETS = "assets"
 
@@ -41,7 +43,7 @@ class MoedocsExtension(Extension):
 
 
 class References(Preprocessor):
-    """Replaces every reference of a page; one that names nothing shows why (the check before it fails a build)."""
+    """Replaces every reference of a page; one that names nothing shows why, and fails a strict build."""
 
     def __init__(self, md: Markdown, source: str) -> None:
         super().__init__(md)
@@ -55,6 +57,7 @@ class References(Preprocessor):
         try:
             html = self._html(reference, cited)
         except Problem as problem:
+            log.error("%s: {{ %s }}: %s", getattr(_file(self.md), "src_uri", "a page"), reference.text, problem)
             html = frames.error(str(problem))
         return html if reference.kind == "code" and html.startswith("```") else self.md.htmlStash.store(html)
 
@@ -80,8 +83,7 @@ def check(reference: Reference) -> None:
     """Raise a Problem with the remedy when the reference names nothing."""
     if reference.kind not in KINDS:
         raise UnknownReference(f"unknown reference {reference.kind!r}; there are: {', '.join(KINDS)}")
-    if not reference.names:
-        raise UnknownReference(f"{{{{ {reference.kind} }}}} names nothing")
+    _check_words(reference)
     name = reference.names[0]
     if reference.kind in ("figure", "cell"):
         _check_figure(reference.kind, name)
@@ -91,8 +93,21 @@ def check(reference: Reference) -> None:
         code(name)
     else:
         values.look_up(reference.names, figures.FOLDER, reference.options.get("as"))
-        if not reference.options.get("digits", "3").isdigit():
-            raise UnknownReference(f"digits={reference.options['digits']} must be a whole number")
+
+
+def _check_words(reference: Reference) -> None:
+    """One name, save for values, and only options that there are."""
+    if not reference.names:
+        raise UnknownReference(f"{{{{ {reference.kind} }}}} names nothing")
+    if reference.kind != "value" and len(reference.names) > 1:
+        raise UnknownReference(f"{reference.kind} takes one name, and not {' '.join(reference.names)!r}")
+    there = OPTIONS.get(reference.kind, ())
+    for option in reference.options:
+        if option not in there:
+            raise UnknownReference(f"unknown option {option!r}; {reference.kind} has: {', '.join(there) or 'none'}")
+    digits = reference.options.get("digits", "3")
+    if not (digits.isdecimal() and 1 <= int(digits) <= values.MOST_DIGITS):
+        raise UnknownReference(f"digits={digits} must be a whole number from 1 to {values.MOST_DIGITS}")
 
 
 def code(name: str) -> str:
@@ -113,32 +128,33 @@ def _definition(text: str, inner: list[str], name: str) -> str:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and [node.name] == inner:
             start = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             return "\n".join(text.splitlines()[start - 1 : node.end_lineno])
-    raise UnknownReference(f"no definition of {name!r}")
+    there = ", ".join(node.name for node in ast.parse(text).body if isinstance(node, ast.FunctionDef | ast.ClassDef))
+    raise UnknownReference(f"no definition of {name!r}; the module has: {there or 'none'}")
 
 
 def _check_figure(kind: str, name: str) -> None:
-    known = paths(ROOT)
-    if name not in known:
-        raise UnknownReference(f"unknown figure {name!r}; there are: {', '.join(known)}")
-    page = figures.FOLDER / name / "page.json"
-    if not page.is_file():
-        raise UnknownReference(f"figure {name!r} is not built; build it with: moedocs build {name}")
-    if kind == "cell" and json.loads(page.read_text("utf-8"))["cell"] is None:
-        raise UnknownReference(f"figure {name!r} has no cell; write one in figures/cells/{known[name].name}")
+    page = figures.page(name, figures.FOLDER, ROOT)
+    if kind == "cell" and page["cell"] is None:
+        raise UnknownReference(f"figure {name!r} has no cell; write one in figures/cells/{name.replace('-', '_')}.py")
+    for key in page["sources"]:
+        bibliography.entry(key)
 
 
 def _to_root(md: Markdown) -> str:
     """The way from the page to the site's root, such as `../../`; MkDocs leaves the page on its link processor."""
-    for processor in md.treeprocessors:
-        file = getattr(processor, "file", None)
-        if file is not None:
-            return posixpath.relpath(".", posixpath.dirname(file.url) or ".") + "/"
-    return ""
+    file = _file(md)
+    return "" if file is None else posixpath.relpath(".", posixpath.dirname(file.url) or ".") + "/"
+
+
+def _file(md: Markdown) -> Any:
+    return next((file for processor in md.treeprocessors if (file := getattr(processor, "file", None))), None)
 
 
 def _first_run_megabytes() -> float:
-    sizes = json.loads((Path(figures.FOLDER).parent / "pyodide" / "sizes.json").read_text("utf-8"))
-    return float(sizes["first_run"]) / 1e6
+    path = Path(figures.FOLDER).parent / "pyodide" / "sizes.json"
+    if not path.is_file():
+        raise UnknownReference("Python for the cells is not there yet; bring it with: moedocs build")
+    return float(json.loads(path.read_text("utf-8"))["first_run"]) / 1e6
 
 
 def makeExtension(**settings: Any) -> MoedocsExtension:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 KINDS = ("figure", "cell", "value", "cite", "code")
+OPTIONS = {"value": ("as", "digits")}
 
-# Fenced blocks, HTML comments and code spans are skipped; what is left may hold references.
+# Fenced blocks, HTML comments and code spans are skipped; what is left may hold references. No span goes on
+# beyond an empty line, so that a single stray tick hides nothing.
 PATTERN = re.compile(
     r"(?P<fence>^[ \t]*(?P<mark>`{3,}|~{3,})[^\n]*\n.*?^[ \t]*(?P=mark)[ \t]*$)"
     r"|(?P<comment><!--.*?-->)"
-    r"|(?P<span>(?P<ticks>`+)(?!`).*?(?<!`)(?P=ticks)(?!`))"
+    r"|(?P<span>(?<![`\\])(?P<ticks>`+)(?!`)(?:(?!\n[ \t]*\n).)+?(?<!`)(?P=ticks)(?!`))"
     r"|\{\{[ \t]*(?P<words>[^{}\n]*?)[ \t]*\}\}",
     re.MULTILINE | re.DOTALL,
 )

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +16,39 @@ from moedocs import cost
 from moedocs.cost import Quantity
 from moedocs.lab import records
 from moedocs.problem import Problem
+from moedocs.site import figures
 
 LARGE = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
 PREFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 UNITS = ("parameters", "FLOP", "byte", "share", "count", "ratio", "nat", "second")
+MOST_DIGITS = 15  # what a float holds
 
 
 class UnknownValue(Problem):
     """A reference to a number that does not exist; the message lists those that do."""
 
 
-def look_up(names: tuple[str, ...], figures: Path, unit: str | None = None) -> Quantity:
-    """The quantity a reference names; `figures` is the folder of built figures. Raises UnknownValue."""
+def look_up(names: tuple[str, ...], folder: Path, unit: str | None = None) -> Quantity:
+    """The quantity a reference names; `folder` is that of built figures. Raises a Problem that lists what there is."""
+    if unit is not None and unit not in UNITS:
+        raise UnknownValue(f"unknown unit {unit!r}; there are: {', '.join(UNITS)}")
     if len(names) == 5 and names[2] == "over":
-        above, below = look_up(names[:2], figures), look_up(names[3:], figures)
+        above, below = look_up(names[:2], folder), look_up(names[3:], folder)
+        if not below.value:
+            raise UnknownValue(f"{' '.join(names[3:])} is 0, and nothing is divided by it")
         return Quantity(above.value / below.value, unit or "ratio", f"{above.value:.12g} ÷ {below.value:.12g}")
     if len(names) != 2:
         raise UnknownValue(
             f"value needs a source and a name, such as 'mixtral-8x7b active'; it has {' '.join(names)!r}"
         )
     source, name = names
-    if unit is not None and unit not in UNITS:
-        raise UnknownValue(f"unknown unit {unit!r}; there are: {', '.join(UNITS)}")
     if source.startswith("record/"):
         return _of_record(source.removeprefix("record/"), name, unit)
-    known = _of_figure(source.removeprefix("figure/"), figures) if source.startswith("figure/") else _of_model(source)
+    known = _of_figure(source.removeprefix("figure/"), folder) if source.startswith("figure/") else _of_model(source)
     if name not in known:
-        raise UnknownValue(f"{source} has no quantity {name!r}; it has: {', '.join(known)}")
+        raise UnknownValue(f"{source} has no quantity {name!r}; it has: {', '.join(known) or 'none'}")
+    if unit is not None:
+        raise UnknownValue(f"{source} {name} has a unit, {known[name].unit}: as={unit} is for records and ratios")
     return known[name]
 
 
@@ -64,16 +70,20 @@ def shown(quantity: Quantity, digits: int = 3) -> str:
 
 def _scaled(value: float, scales: tuple[tuple[float, str], ...], digits: int, gap: str, unit: str = "") -> str:
     for scale, word in scales:
-        if abs(value) >= scale:
+        if abs(_significant(value, digits)) >= scale:
             return f"{_rounded(value / scale, digits)}{gap}{word}{unit}"
     return f"{value:,.0f}{gap}{unit}".rstrip()
 
 
 def _rounded(value: float, digits: int) -> str:
-    """Significant digits, without exponent, and whole numbers grouped by thousands."""
-    number = float(f"{value:.{digits}g}")
-    decimals = max(0, digits - len(f"{abs(int(number))}")) if abs(number) >= 1 else None
-    return f"{number:,.{decimals}f}" if decimals is not None else f"{number:.{digits}g}"
+    """As many significant digits, zeros at the end among them, without exponent, grouped by thousands."""
+    number = _significant(value, digits)
+    places = math.floor(math.log10(abs(number))) + 1 if number else 1
+    return f"{number:,.{max(0, digits - places)}f}"
+
+
+def _significant(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
 
 
 def _of_model(name: str) -> dict[str, Quantity]:
@@ -85,7 +95,7 @@ def _of_model(name: str) -> dict[str, Quantity]:
 
 
 def _of_record(name: str, path: str, unit: str | None) -> Quantity:
-    value: Any = records.load(name).results
+    value: Any = _record(name).results
     for key in path.split("."):
         if isinstance(value, list) and key.lstrip("-").isdigit() and -len(value) <= int(key) < len(value):
             value = value[int(key)]
@@ -99,9 +109,15 @@ def _of_record(name: str, path: str, unit: str | None) -> Quantity:
     return Quantity(value, unit or "ratio", f"record {name}, {path}")
 
 
-def _of_figure(name: str, figures: Path) -> dict[str, Quantity]:
-    page = figures / name / "page.json"
-    if not page.is_file():
-        raise UnknownValue(f"unknown figure {name!r}")
-    facts = json.loads(page.read_text("utf-8"))["facts"]
-    return {key: Quantity(**fact) for key, fact in facts.items()}
+def _record(name: str) -> records.Record:
+    try:
+        return records.load(name)
+    except records.RecordError as error:
+        if error.state != "missing":
+            raise
+        there = ", ".join(sorted(path.stem for path in records.RECORDS.glob("*.json")))
+        raise UnknownValue(f"{error}; there are: {there}") from None
+
+
+def _of_figure(name: str, folder: Path) -> dict[str, Quantity]:
+    return {key: Quantity(**fact) for key, fact in figures.page(name, folder)["facts"].items()}
