@@ -10,6 +10,7 @@ from filelock import BaseFileLock
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import Abort
 from mkdocs.livereload import LiveReloadServer
+from mkdocs.utils import CountHandler
 
 from moedocs.lab.fingerprint import ROOT
 from moedocs.site import files, fonts, maths
@@ -44,11 +45,20 @@ def on_pre_build(config: MkDocsConfig) -> None:
     name = files.digest(config.site_dir.encode())[:16]
     State.lock = files.alone(ROOT / ".cache" / f"site-{name}.lock", "site")
     State.lock.acquire()
+    if State.serving:
+        _go_on_with_faults()
     done = subprocess.run([sys.executable, "-m", "moedocs", "build"], cwd=ROOT)
     if done.returncode and not State.serving:
         raise Abort("the pages' figures and numbers are not in order: see above")
     if done.returncode:
         log.error("served with the faults above; each is shown in its page")
+
+
+def _go_on_with_faults() -> None:
+    """A strict build ends in failure when anything was logged as wrong; a server would not even start."""
+    mkdocs = logging.getLogger("mkdocs")
+    for handler in [handler for handler in mkdocs.handlers if isinstance(handler, CountHandler)]:
+        mkdocs.removeHandler(handler)
 
 
 def on_post_build(config: MkDocsConfig) -> None:
