@@ -121,7 +121,7 @@ def words(rows: Rows) -> Words:
         f"preference (seed {seed}). Loads run from {min(loads)} to {max(loads)}; a line marks the capacity of {slots} "
         f"slots. What stands above it is hatched: those assignments are dropped, and their tokens go on without that "
         f"expert's answer. A short mark shows the expected load. Controls change experts, top-k, tokens, skew and "
-        f"capacity factor. The exact expectation treats each expert's load as binomial, which it is for independent tokens.",
+        f"capacity factor. The exact expectation takes an expert's load as binomial, as it is for independent tokens.",
     )
 
 
