@@ -40,7 +40,7 @@ def _kept(kept: Path, key: str) -> bytes | None:
 
 
 def _only(whole: bytes, characters: str) -> bytes:
-    options = subset.Options(flavor="woff2", hinting=False, notdef_outline=True, recalc_timestamp=False)
+    options = subset.Options(flavor="woff2", hinting=False, bidi_closure=False, recalc_timestamp=False)
     font = subset.load_font(BytesIO(whole), options)
     cutter = subset.Subsetter(options)
     cutter.populate(text=characters)
