@@ -91,6 +91,25 @@ def test_the_figures_reset_brings_the_recorded_result_back(cell: Locator) -> Non
     assert len(rows(figure)) > 100
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        "[{'expert': 'a', 'load': 'x'}]",
+        "[{}]",
+        "{'expert': [1], 'load': [float('nan')], 'num_experts': ['many'], 'top_k': [True]}",
+        "{'expert': range(1, 1001), 'load': range(1000), 'num_experts': [1000] * 1000}",
+    ],
+)
+def test_whatever_table_is_drawn_reset_brings_the_recorded_picture_back(cell: Locator, table: str) -> None:
+    figure = live_figure(cell.page, "load-per-expert")
+    figure.get_by_role("button", name="Reset").click()
+    before = marks(figure)
+    assert "The figure shows" in run(cell, f"table = {table}")
+    figure.get_by_role("button", name="Reset").click()
+    expect(figure.locator(".moe-badge")).to_contain_text("simulation")
+    assert marks(figure) == before
+
+
 def test_a_run_that_does_not_assign_the_table_leaves_the_figure_alone(cell: Locator) -> None:
     figure = live_figure(cell.page, "load-per-expert")
     run(cell, CODE)

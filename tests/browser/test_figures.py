@@ -176,6 +176,18 @@ def test_a_chart_that_cannot_be_drawn_leaves_the_picture_and_a_line(visit: Visit
     visit.troubles.clear()
 
 
+def test_steps_unfold_when_the_script_does_not_come(visit: Visitor) -> None:
+    page = visit.context().new_page()
+    page.route("**/moedocs.js", lambda route: route.abort())
+    page.goto(visit.site.address + FIGURES["one-token"])
+    steps = page.locator("moe-figure#one-token .moe-steps li")
+    for step in steps.all():
+        expect(step).to_be_visible()
+    tops = [box["y"] for step in steps.all() if (box := step.bounding_box())]
+    assert tops == sorted(set(tops))
+    visit.troubles.clear()  # the browser tells of the missing script
+
+
 @every_figure
 def test_on_paper_there_is_the_picture_and_nothing_to_press(visit: Visit, name: str) -> None:
     page = visit(FIGURES[name])

@@ -104,15 +104,21 @@ export class Cell {
     this.output.end(error ? 'error' : 'done', `${error ? 'Ended with an error' : 'Done'} after ${spent(seconds)}.`);
     if (error) this.open().then(() => this.editor?.mark(error.line));
     if (refused) this.output.note(`\`table\` was not drawn: ${refused}.`);
-    const figure = table && this.#figure();
-    if (!figure) return;
-    const lacking = await figure.setRows(table);
-    if (!lacking) return;
-    this.output.note(
-      lacking.length
-        ? `The figure shows what it can of your table, which has no ${lacking.join(', ')}.`
-        : 'The figure shows your result. Its Reset brings the recorded one back.',
-    );
+    if (table) await this.#draw(table);
+  }
+
+  async #draw(table) {
+    try {
+      const lacking = await this.#figure()?.setRows(table);
+      if (!lacking) return;
+      this.output.note(
+        lacking.length
+          ? `The figure shows what it can of your table, which has no ${lacking.join(', ')}.`
+          : 'The figure shows your result. Its Reset brings the recorded one back.',
+      );
+    } catch (error) {
+      this.output.note(`The figure could not draw \`table\`: ${error.message}`);
+    }
   }
 
   #figure() {

@@ -20,8 +20,8 @@ export class Chart {
   static async draw(picture, spec, rows, signals) {
     const chart = new Chart(picture, spec);
     try {
-      chart.put(signals);
-      await chart.data(rows);
+      chart.view.data('table', rows.map(row => ({...row}))); // copies: Vega writes into what it is given
+      await chart.set(signals);
       if (chart.failure) throw chart.failure;
     } catch (error) {
       chart.finalize();
@@ -48,32 +48,23 @@ export class Chart {
     }).initialize(root);
   }
 
-  /** Set signals without drawing. */
-  put(signals) {
-    for (const [name, value] of Object.entries(signals)) this.view.signal(name, value);
-  }
-
   /** Set signals and draw. */
   async set(signals) {
-    this.put(signals);
+    for (const [name, value] of Object.entries(signals)) this.view.signal(name, value);
     await this.view.runAsync();
-  }
-
-  /** Replace the rows and draw. Vega writes into what it is given: it gets copies. */
-  async data(rows) {
-    await this.view.data('table', rows.map(row => ({...row}))).runAsync();
   }
 
   /** What the layer named "readout" says. */
   readout() {
-    const texts = this.place.querySelectorAll('g[class*="readout"] text');
-    return [...texts].map(text => text.textContent.trim()).filter(Boolean).join(' ');
+    const texts = [...this.place.querySelectorAll('g[class*="readout"] text')];
+    const lines = texts.flatMap(text => (text.children.length ? [...text.children] : [text]));
+    return lines.map(line => line.textContent.trim()).filter(Boolean).join('; ');
   }
 
   finalize() {
-    this.picture.classList.remove('is-live');
     this.view?.finalize();
     this.place.remove();
+    this.picture.classList.toggle('is-live', this.picture.querySelector('.moe-chart') !== null);
     document.getElementById('vg-tooltip-element')?.remove();
   }
 

@@ -7,6 +7,8 @@ import {constants, rowsOf} from './table.js';
 const CALM = 500; // ms without a change before it is announced
 
 export class Figure {
+  specs = {};
+
   constructor(element) {
     this.element = element;
     this.base = element.base;
@@ -15,9 +17,9 @@ export class Figure {
     this.listener = element.querySelector('.moe-live');
     this.badge = element.querySelector('.moe-badge');
     this.resetButton = element.querySelector('.moe-actions [data-do="reset"]');
-    this.controls = new Controls(element.querySelector('.moe-controls'), values => this.#set(values));
+    this.controls = new Controls(element.querySelector('.moe-controls'), values => this.#change(values));
     const player = element.querySelector('.moe-player');
-    this.player = player && new Player(player, element.querySelector('.moe-steps'), () => this.#set(this.player.value));
+    this.player = player && new Player(player, element.querySelector('.moe-steps'), () => this.#change(this.player.value));
   }
 
   /** Read the data, draw, and follow the width; a figure that cannot be drawn keeps its picture. */
@@ -34,31 +36,34 @@ export class Figure {
     this.width.observe(this.element);
     if (this.resetButton) {
       this.resetButton.disabled = false;
-      this.resetButton.addEventListener('click', () => this.reset());
+      this.resetButton.addEventListener('click', () => this.reset().catch(error => this.#fail(error)));
     }
     return this;
   }
 
-  /** Draw over the picture that the page shows at this width, unless that has been done. */
+  /** Draw over the picture that the page shows at this width, unless that has been done; whether all went well. */
   async draw() {
     const picture = this.pictures.find(shown);
-    if (!picture || picture === this.picture) return;
+    if (!picture || picture === this.picture) return true;
     this.picture = picture;
     const address = `${this.base}${picture.dataset.size}.vg.json`;
-    const [{Chart}, spec] = await Promise.all([import('./chart.js'), text(address)]);
+    const [{Chart}, spec] = await Promise.all([import('./chart.js'), (this.specs[address] ??= text(address))]);
     const chart = await Chart.draw(picture, spec, this.rows, this.values());
-    if (this.gone || picture !== this.picture) return chart.finalize();
+    if (this.gone || picture !== this.picture) {
+      chart.finalize();
+      return true;
+    }
     this.chart?.finalize();
     this.chart = chart;
-    await this.#set(this.values()); // and what the reader has changed meanwhile
-    this.#hush();
+    return this.#set(this.values()); // and what the reader has changed meanwhile
   }
 
   values() {
     return {...this.controls.values(), ...this.player?.value};
   }
 
-  /** Draw the reader's own rows; where they could not be drawn in full, gives the columns that they lack. */
+  /** Draw the reader's own rows; where they could not be drawn in full, gives the columns that they lack. Rows that
+   *  no chart can be made of are refused, and the recorded ones drawn again. */
   async setRows(rows) {
     if (!this.chart) return undefined;
     this.controls.put(constants(rows));
@@ -66,7 +71,10 @@ export class Figure {
     const values = this.values();
     this.rows = rows.map(row => ({...values, ...row}));
     this.#mark(true);
-    const whole = await this.#redraw();
+    const whole = await this.#redraw().catch(async error => {
+      await this.reset();
+      throw error;
+    });
     return whole ? [] : Object.keys(this.recorded[0]).filter(column => !(column in this.rows[0]));
   }
 
@@ -83,26 +91,29 @@ export class Figure {
     this.width?.disconnect();
     this.player?.pause();
     this.chart?.finalize();
-    this.#hush();
+    clearTimeout(this.soon);
   }
 
+  /** Draw other rows, and from the ground: Vega's running sums would keep what the last ones did to them. */
   async #redraw() {
-    this.chart?.put(this.values());
-    return this.#drawn(this.chart?.data(this.rows));
+    this.picture = null;
+    const whole = await this.draw();
+    this.#announce();
+    return whole;
   }
 
-  #set(values) {
-    return this.#drawn(this.chart?.set(values));
+  async #change(values) {
+    if (!this.chart) return;
+    await this.#set(values);
+    this.#announce();
   }
 
-  /** Whether the drawing, once done, went without a warning; those about our own rows are for our own eyes. */
-  async #drawn(drawing) {
-    if (!drawing) return true;
-    await drawing;
+  /** Whether the drawing went without a warning; those about our own rows are for our own eyes. */
+  async #set(values) {
+    await this.chart?.set(values);
     if (this.chart?.failure) this.#fail(this.chart.failure);
     const warnings = this.chart?.warnings.splice(0) ?? [];
     if (!this.own) warnings.forEach(warning => console.warn(warning));
-    this.#announce();
     return !warnings.length;
   }
 
@@ -113,10 +124,6 @@ export class Figure {
       const words = [this.player?.words, this.player?.playing ? '' : this.chart?.readout()];
       this.listener.textContent = words.filter(Boolean).join('. ');
     }, CALM);
-  }
-
-  #hush() {
-    clearTimeout(this.soon);
   }
 
   #mark(own) {
