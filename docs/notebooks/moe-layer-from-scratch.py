@@ -9,7 +9,7 @@
 # formula, the lines that compute it, and a look at what they made. Before the exercises the result is held against the
 # tested engine behind the other pages of this site. The whole page is one program, run when the site was built: take it
 # along as [a notebook](moe-layer-from-scratch/moe-layer-from-scratch.ipynb) or as
-# [a script](moe-layer-from-scratch/moe-layer-from-scratch.py).
+# [a script](moe-layer-from-scratch/moe-layer-from-scratch.py); either wants the environment of this site's repository.
 #
 # The end of a name tells the shape: $T$ tokens, $D$ width of the model, $E$ experts, $K$ experts per token, $F$ width
 # of one expert, $N$ assignments, that is pairs of a token and an expert that serves it. So `probs_TE` has a row for
