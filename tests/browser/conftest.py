@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -70,7 +70,8 @@ class Visitor:
 
     browser: Browser
     site: Site
-    troubles: list[str]
+    troubles: list[str] = field(default_factory=list)
+    contexts: list[BrowserContext] = field(default_factory=list)
 
     def __call__(self, path: str, **context: object) -> Page:
         page = self.context(**context).new_page()
@@ -79,6 +80,7 @@ class Visitor:
 
     def context(self, **settings: object) -> BrowserContext:
         context = self.browser.new_context(**{"viewport": WIDE, **settings})  # type: ignore[arg-type]
+        self.contexts.append(context)
         context.set_default_timeout(PATIENCE)
         context.on("console", self._heard)
         context.on("weberror", lambda error: self.troubles.append(f"page error: {error.error}"))
@@ -97,9 +99,9 @@ class Visitor:
 @contextmanager
 def visiting(browser: Browser, site: Site) -> Iterator[Visitor]:
     """A visitor whose troubles fail the test at the end."""
-    visitor = Visitor(browser, site, [])
+    visitor = Visitor(browser, site)
     yield visitor
-    for context in browser.contexts:
+    for context in visitor.contexts:
         context.close()
     assert not visitor.troubles, "\n".join(visitor.troubles)
 

@@ -176,6 +176,20 @@ def test_keys_run_the_cell_and_leave_the_editor(cell: Locator) -> None:
     assert "Escape" in (cell.locator(".cm-content").get_attribute("aria-description") or "")
 
 
+def test_tab_passes_through_the_editor_until_something_is_typed(visit: Visit) -> None:
+    cell = live_cell(visit(HOME))
+    cell.locator(".moe-cell__code pre").focus()
+    editor = cell.locator(".cm-content")
+    expect(editor).to_be_focused()
+    editor.press("Tab")
+    expect(button(cell, "Run")).to_be_focused()
+    editor.press("ControlOrMeta+Home")
+    cell.page.keyboard.type("#")
+    editor.press("Tab")
+    expect(editor).to_be_focused()
+    expect(cell.locator(".cm-line").first).to_have_text("    #import numpy as np")
+
+
 def test_reset_brings_back_code_and_recorded_output(cell: Locator) -> None:
     run(cell, "print('something else')")
     button(cell, "Reset").click()
