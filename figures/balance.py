@@ -103,7 +103,7 @@ def chart(rows: Rows, size: Size) -> Chart:
     even = base.mark_rule(color=colour("soft"), strokeDash=[4, 3]).encode(y=alt.datum(1 / EXPERTS))
     return (
         alt.layer(even, lines, readout(base, last))
-        .properties(width=236 if size.narrow else 172, height=130 if size.narrow else 230)
+        .properties(width=230 if size.narrow else 170, height=130 if size.narrow else 230)
         .facet(
             facet=alt.Facet("rule:N", title=None, sort=list(ARMS.values()), header=alt.Header(labelAnchor="start")),
             columns=1 if size.narrow else 3,
