@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, ViewportSize, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    ViewportSize,
+    WebError,
+    sync_playwright,
+)
 
 from moedocs.lab.fingerprint import ROOT
 from tests.browser import find
@@ -64,6 +73,11 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+# Of the theme's own script, on a busy machine: RxJS lets an animation frame run what it has cancelled. Its issues 6891
+# and 7018 have it open; nothing is lost by it.
+THEIRS = "executing a cancelled action"
+
+
 @dataclass
 class Visitor:
     """Opens pages of the site and keeps what went wrong in them."""
@@ -83,13 +97,18 @@ class Visitor:
         self.contexts.append(context)
         context.set_default_timeout(PATIENCE)
         context.on("console", self._heard)
-        context.on("weberror", lambda error: self.troubles.append(f"page error: {error.error}"))
+        context.on("weberror", self._failed)
         context.on("request", self._asked)
         return context
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("warning", "error", "assert"):
             self.troubles.append(f"console {message.type}: {message.text} ({message.location})")
+
+    def _failed(self, found: WebError) -> None:
+        stack = getattr(found.error, "stack", None) or ""
+        if not (THEIRS in stack and "assets/javascripts/bundle" in stack):
+            self.troubles.append(f"page error: {found.error} {stack}")
 
     def _asked(self, request: Request) -> None:
         if not request.url.startswith((self.site.address, "data:", "blob:")):
