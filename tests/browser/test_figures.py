@@ -125,10 +125,11 @@ def test_the_player_steps_by_button_and_by_key(visit: Visit) -> None:
     assert marks(figure) == drawn[0]
 
 
-def test_play_reaches_the_last_step_and_pauses(visit: Visit) -> None:
-    page = visit(FIGURES["one-token"], reduced_motion="reduce")
-    figure = live_figure(page, "one-token")
+def test_play_reaches_the_last_step_and_pauses(visit: Visitor) -> None:
+    page = visit.context(reduced_motion="reduce").new_page()
     page.clock.install()
+    page.goto(visit.site.address + FIGURES["one-token"])
+    figure = live_figure(page, "one-token")
     figure.get_by_role("button", name="Play").click()
     expect(figure.get_by_role("button", name="Pause")).to_be_visible()
     expect(figure.locator(".is-current")).to_have_attribute("data-step", "0")  # it opened at the last one
