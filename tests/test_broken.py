@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from moedocs.site import figures
 from moedocs.site.figure import FigureError
@@ -146,13 +147,25 @@ def test_a_build_killed_at_any_moment_leaves_the_next_one_right(seed: int, root:
     assert site(root) == site(sound)
 
 
-def test_two_builds_at_once_both_succeed_and_make_what_one_makes(root: Path, sound: Path) -> None:
+def test_builds_at_once_all_succeed_and_make_what_one_makes(root: Path, sound: Path) -> None:
     unbuilt(root)
-    both = [start(root, "mkdocs", "build") for _ in range(2)]
-    told = [process.communicate()[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
+    folders = ("site", "site", "elsewhere/site")  # two of them write one folder
+    together = [start(root, "mkdocs", "build", "--site-dir", folder) for folder in folders]
+    told = [process.communicate()[0] for process in together]
+    assert [process.returncode for process in together] == [0, 0, 0], told
     assert assets(root) == assets(sound)
-    assert site(root) == site(sound)
+    assert site(root) == site(root / "elsewhere") == site(sound)
+
+
+def test_a_build_waits_for_another_that_makes_the_figures_and_says_so(root: Path) -> None:
+    with FileLock(unbuilt(root) / ".cache" / "build.lock"):
+        second = start(root, "moedocs", "build")
+        assert second.stdout is not None
+        assert second.stdout.readline() == "figures: another process is at it; waiting for it\n"
+        assert not (root / "docs" / "assets" / "figures").exists()
+    second.communicate()
+    assert second.returncode == 0
+    assert len(list((root / "docs" / "assets" / "figures").iterdir())) == 3
 
 
 def test_a_damaged_record_is_refused_in_one_line_that_names_the_command(root: Path, sound: Path) -> None:
@@ -261,11 +274,17 @@ def test_a_cell_that_cannot_redraw_its_figure_is_told_with_its_own_line(how: str
 def test_a_figure_is_made_again_when_its_cell_changes_and_left_alone_when_nothing_does(tmp_path: Path) -> None:
     root = copies.small_root(tmp_path, small=FIGURE)
     path, cell, folder = root / "figures" / "small.py", root / "figures" / "cells" / "small.py", root / "docs"
-    for change in (CELL, f"# Try it.\n{CELL}", None):
-        if change is None:
-            cell.unlink()
-        else:
-            cell.write_text(change)
+    imports = f"if False:\n    import helpful\n{CELL}"
+    changes: list[Callable[[], object]] = [
+        lambda: cell.write_text(CELL),
+        lambda: cell.write_text(f"# Try it.\n{CELL}"),
+        lambda: cell.write_text(imports),
+        lambda: (root / "helpful.py").write_text("HELP = 1\n"),
+        lambda: (root / "helpful.py").write_text("HELP = 2\n"),
+        cell.unlink,
+    ]
+    for change in changes:
+        change()
         assert figures.out_of_date((), folder, root) == {"small": path}
         assert figures.build("small", path, folder, root) is None
         assert figures.out_of_date((), folder, root) == {}

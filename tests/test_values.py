@@ -28,7 +28,7 @@ from moedocs.site import values
         (0.2757836, "share", 3, "27.6 %"),
         (0.5, "share", 2, "50 %"),
         (0.0000224, "share", 2, "0.0022 %"),
-        (0.0, "share", 2, "0.0 %"),
+        (0.0, "share", 2, "0 %"),
         (8, "count", 3, "8"),
         (128_000, "count", 3, "128,000"),
         (3.6260051, "ratio", 3, "3.63"),
@@ -53,10 +53,14 @@ SCALES = {
     "P": 1e15,
     "E": 1e18,
 }
+# Just below a power of ten, rounding leads to the next scale.
+WHOLE = st.integers(0, 10**20) | st.builds(
+    lambda power, part: 10**power - 10**power // part, st.integers(1, 14), st.integers(2, 10**6)
+)
 SIZES = {
-    "parameters": st.integers(0, 10**14),
-    "FLOP": st.integers(0, 10**20),
-    "byte": st.integers(0, 10**20),
+    "parameters": WHOLE,
+    "FLOP": WHOLE,
+    "byte": WHOLE,
     "share": st.floats(1e-9, 1),
     "ratio": st.floats(1e-9, 1e9),
     "second": st.floats(1e-3, 1e8),

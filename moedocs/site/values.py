@@ -78,7 +78,9 @@ def _scaled(value: float, scales: tuple[tuple[float, str], ...], digits: int, ga
 def _rounded(value: float, digits: int) -> str:
     """As many significant digits, zeros at the end among them, without exponent, grouped by thousands."""
     number = _significant(value, digits)
-    places = math.floor(math.log10(abs(number))) + 1 if number else 1
+    if not number:
+        return "0"
+    places = math.floor(math.log10(abs(number))) + 1
     return f"{number:,.{max(0, digits - places)}f}"
 
 
