@@ -73,11 +73,6 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-# Of the theme's own script, on a busy machine: RxJS lets an animation frame run what it has cancelled. Its issues 6891
-# and 7018 have it open; nothing is lost by it.
-THEIRS = "executing a cancelled action"
-
-
 @dataclass
 class Visitor:
     """Opens pages of the site and keeps what went wrong in them."""
@@ -106,9 +101,7 @@ class Visitor:
             self.troubles.append(f"console {message.type}: {message.text} ({message.location})")
 
     def _failed(self, found: WebError) -> None:
-        stack = getattr(found.error, "stack", None) or ""
-        if not (THEIRS in stack and "assets/javascripts/bundle" in stack):
-            self.troubles.append(f"page error: {found.error} {stack}")
+        self.troubles.append(f"page error: {found.error} {found.error.stack or ''}")
 
     def _asked(self, request: Request) -> None:
         if not request.url.startswith((self.site.address, "data:", "blob:")):
