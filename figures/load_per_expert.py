@@ -134,7 +134,7 @@ def chart(rows: Rows, size: Size) -> Chart:
         slider("top_k", "Top-k", TOP_K),
         slider("num_tokens", "Tokens", TOKENS),
         slider("capacity_factor", "Capacity factor", FACTORS),
-        slider("skew", "Skew of the router", SKEWS),
+        slider("skew", "Skew", SKEWS),
     ]
     chosen = " && ".join(f"datum.{name} == {name}" for name in OPENS_WITH)
     base = alt.Chart(alt.NamedData("table")).transform_filter(chosen)
