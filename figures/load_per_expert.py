@@ -153,9 +153,9 @@ def chart(rows: Rows, size: Size) -> Chart:
         .mark_bar(width=wide, fill=HATCH, stroke=colour("dropped"), strokeWidth=1)
         .encode(x=x, y="kept:Q", y2="load:Q", opacity=alt.condition("datum.dropped > 0", alt.value(1), alt.value(0)))
     )
-    expected = base.mark_tick(color=colour("ink"), thickness=2, width=alt.RelativeBandSize(0.4)).encode(
-        x=x, y="expected_load:Q"
-    )
+    expected = base.mark_tick(
+        color=colour("ink"), thickness=3, stroke=colour("paper"), strokeWidth=1, width=alt.RelativeBandSize(0.4)
+    ).encode(x=x, y="expected_load:Q")
     hover = base.mark_bar(width=alt.RelativeBandSize(1), opacity=0).encode(
         x=x,
         y="load:Q",
