@@ -325,9 +325,9 @@ def tokens() -> list[tuple[tuple[int, int], dict[str, Any]]]:
 def test_one_token_has_all_parts_for_every_token_and_every_k() -> None:
     assert len(tokens()) > 1
     for key, parts in tokens():
-        assert set(parts) == {"input", "logit", "probability", "weight", "answer", "sum", "residual", "output"}, key
+        assert set(parts) == {"input", "logit", "probability", "weight", "answer", "residual"}, key
         assert parts["answer"].shape == (len(parts["logit"]), len(parts["input"])), key
-        assert set(parts["weight"]) == set(parts["sum"]) == set(parts["output"]), key
+        assert set(parts["weight"]) == set(module("one-token").TOP_K), key
 
 
 def test_the_router_of_one_token_chooses_the_most_probable_and_its_weights_sum_to_one() -> None:
@@ -342,16 +342,6 @@ def test_the_router_of_one_token_chooses_the_most_probable_and_its_weights_sum_t
             assert weights_E[chosen] == pytest.approx(expected, rel=3 * ROUNDING), key
 
 
-def test_the_parts_of_one_token_add_up_to_its_output() -> None:
-    for key, parts in tokens():
-        for top_k, weights_E in parts["weight"].items():
-            size = np.abs(parts["answer"]).max() + np.abs(parts["residual"]).max()
-            assert parts["sum"][top_k] == pytest.approx(weights_E @ parts["answer"], abs=ROUNDING * size), key
-            assert parts["output"][top_k] == pytest.approx(
-                parts["residual"] + parts["sum"][top_k], abs=ROUNDING * size
-            ), key
-
-
 def test_one_token_asked_as_it_was_trained_gives_what_the_trained_model_gave() -> None:
     trained_with = module("one-token").TRAINED_WITH
     recorded = list(traces(records.load("one-token").results))
@@ -360,6 +350,32 @@ def test_one_token_asked_as_it_was_trained_gives_what_the_trained_model_gave() -
         own = min(mine, key=lambda trace: np.abs(np.array(trace["input"]) - parts["input"]).max())
         assert parts["logit"] == pytest.approx(own["logits"], rel=ROUNDING), key
         assert parts["weight"][trained_with] == pytest.approx(own["weights"], rel=ROUNDING), key
-        for part in ("sum", "output"):
-            size = np.abs(own["expert_outputs"]).max() + np.abs(own["residual"]).max()
-            assert parts[part][trained_with] == pytest.approx(own[part], abs=ROUNDING * size), key
+        size = np.abs(own["expert_outputs"]).max() + np.abs(own["residual"]).max()
+        output_D = parts["residual"] + parts["weight"][trained_with] @ parts["answer"]
+        assert output_D == pytest.approx(own["output"], abs=ROUNDING * size), key
+
+
+CELL = re.compile(r'd="M([\d.]+),([\d.]+)h[^"]*" fill="var\(--moe-(plus|minus)\)" opacity="([\d.e-]+)"')
+
+
+def drawn(**settings: int) -> list[list[float]]:
+    """The strips of one token from top to bottom, as they are drawn: each cell's strength, with its sign."""
+    spec = pictures.vega_lite(module("one-token").chart(rows_of("one-token"), charts.WIDE))
+    for param in spec["params"]:
+        param |= {"value": settings[param["name"]]} if param["name"] in settings else {}
+    lines: dict[float, list[tuple[float, float]]] = defaultdict(list)
+    for x, y, sign, strength in CELL.findall(pictures.svg(spec, rows_of("one-token"), "drawn")):
+        lines[float(y)].append((float(x), float(strength) * (1 if sign == "plus" else -1)))
+    return [[strength for _, strength in sorted(cells)] for _, cells in sorted(lines.items())]
+
+
+@pytest.mark.parametrize(("num_experts", "top_k", "token"), [(4, 4, 1), (8, 2, 2), (16, 2, 3), (16, 1, 4)])
+def test_the_sum_and_the_output_that_one_token_draws_are_those_of_its_parts(
+    num_experts: int, top_k: int, token: int
+) -> None:
+    parts = dict(tokens())[token, num_experts]
+    sum_D = parts["weight"][top_k] @ parts["answer"]
+    strips = drawn(num_experts=num_experts, top_k=top_k, token=token)
+    assert len(strips) == 1 + num_experts + 3
+    for strip, expected_D in zip(strips[-3:], (sum_D, parts["residual"], parts["residual"] + sum_D), strict=True):
+        assert strip == pytest.approx(np.clip(expected_D / 2, -1, 1), abs=1e-4)

@@ -223,10 +223,10 @@ def test_a_record_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one-token experiment with seven steps instead of its thousands."""
-    run = one_token.RUNS["auxiliary"]
+    """The one-token experiment with one model and seven steps instead of its thousands."""
+    run = one_token.RUNS["experts-8"]
     run = replace(run, training=replace(run.training, steps=7, warmup_steps=0), look_at=(0, 7))
-    monkeypatch.setattr(one_token, "RUNS", {"auxiliary": run})
+    monkeypatch.setattr(one_token, "RUNS", {"experts-8": run})
 
 
 @pytest.mark.usefixtures("short")
@@ -242,9 +242,9 @@ def test_an_experiment_run_twice_leaves_the_same_record_but_for_the_time_it_took
 @pytest.mark.usefixtures("short")
 def test_a_record_whose_numbers_are_of_another_seed_fails_the_check(tmp_path: Path) -> None:
     record = sweep.run("one-token", tmp_path, jobs=1)
-    run = one_token.RUNS["auxiliary"]
+    run = one_token.RUNS["experts-8"]
     other = training.train(replace(run, training=replace(run.training, seed=1)), steps=sweep.FIRST_STEPS).losses
-    records.save(replace(record, first_losses={"auxiliary": other}), tmp_path)
+    records.save(replace(record, first_losses={"experts-8": other}), tmp_path)
     assert [check.agrees for check in sweep.check("one-token", tmp_path)] == [False]
 
 
@@ -254,17 +254,32 @@ def test_a_second_start_on_the_same_record_is_refused(tmp_path: Path) -> None:
     assert not records.path_of("balance", tmp_path).exists()
 
 
-def test_the_recorded_traces_are_what_the_layer_computes() -> None:
-    for token in records.load("one-token").results["tokens"]:
-        outputs_ED, weights_E = torch.tensor(token["expert_outputs"]), torch.tensor(token["weights"])
-        logits_E = torch.tensor(token["logits"])
-        assert logits_E.topk(2).indices.tolist() == token["chosen"]
-        assert set(weights_E.nonzero().flatten().tolist()) == set(token["chosen"])
-        close(weights_E[token["chosen"]], logits_E[token["chosen"]].softmax(0))
-        close(weights_E @ outputs_ED, torch.tensor(token["sum"]))
-        close(torch.tensor(token["residual"]) + torch.tensor(token["sum"]), torch.tensor(token["output"]))
-        assert sum(token["sequence_load"]) == 2 * one_token.LENGTH
+@pytest.mark.parametrize("num_experts", one_token.NUM_EXPERTS)
+def test_the_recorded_traces_are_what_the_layer_computes(num_experts: int) -> None:
+    results = records.load("one-token").results
+    traces = results["models"][f"experts-{num_experts}"]["traces"]
+    assert len(traces) == len(results["tokens"]) == len(one_token.PLACES)
+    for trace in traces:
+        outputs_ED, weights_E = torch.tensor(trace["expert_outputs"]), torch.tensor(trace["weights"])
+        logits_E = torch.tensor(trace["logits"])
+        assert len(outputs_ED) == len(logits_E) == num_experts
+        assert logits_E.topk(2).indices.tolist() == trace["chosen"]
+        assert set(weights_E.nonzero().flatten().tolist()) == set(trace["chosen"])
+        close(torch.tensor(trace["probabilities"]), logits_E.softmax(0))
+        close(weights_E[trace["chosen"]], logits_E[trace["chosen"]].softmax(0))
+        close(torch.tensor(trace["residual"]) + weights_E @ outputs_ED, torch.tensor(trace["output"]))
+
+
+def test_the_recorded_tokens_stand_where_the_record_says() -> None:
+    for token, place in zip(records.load("one-token").results["tokens"], one_token.PLACES, strict=True):
         assert token["token"].encode()[-1] == token["byte"]
+        assert (token["before"] + token["token"]).endswith(place.phrase)
+        assert token["before"] + token["token"] + token["after"] in corpora.text(place.domain).validation.decode()
+
+
+def test_the_models_of_one_token_differ_in_the_number_of_experts_alone() -> None:
+    apart = records.load("one-token").settings["runs"]
+    assert apart == {f"experts-{n}": {"model.routing.num_experts": n} for n in one_token.NUM_EXPERTS}
 
 
 def close(found: torch.Tensor, expected: torch.Tensor) -> None:
