@@ -18,8 +18,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from moedocs.problem import Problem
 from moedocs.site import files, pyodide
 
@@ -42,24 +40,13 @@ def bring_assets(root: Path, say: Callable[[str], None] | None = None) -> None:
     """Make what is out of date; a second build of the same checkout waits for the first."""
     say = say or (lambda line: print(line, file=sys.stderr, flush=True))
     notes = root / ".cache" / "assets"
-    notes.mkdir(parents=True, exist_ok=True)
-    with _alone(notes / "lock", say):
+    with files.alone(notes / "lock", "browser files"):
         for part in PARTS:
             key = _key(part, root)
             if not _is_current(part, root, key):
                 started = time.monotonic()
                 _bring(part, root, key)
                 say(f"browser files: {part.name} made in {time.monotonic() - started:.1f} s")
-
-
-def _alone(path: Path, say: Callable[[str], None]) -> FileLock:
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-        lock.release()
-    except Timeout:
-        say("browser files: another build is making them; waiting for it")
-    return lock
 
 
 def _key(part: Part, root: Path) -> str:
