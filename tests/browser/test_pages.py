@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from playwright.sync_api import Page
 
 from moedocs.lab.fingerprint import ROOT
 from tests.browser.acting import live_cell, live_figure, marks, run
-from tests.browser.conftest import Visitor
+from tests.browser.conftest import Site, Visitor
 from tests.browser.pages import CELLS, FIGURES, PAGES
 
 Visit = Callable[..., Page]
@@ -95,3 +96,12 @@ def test_a_text_page_loads_no_chart_library(visit: Visit) -> None:
     loaded = page.evaluate("performance.getEntriesByType('resource').map(entry => entry.name)")
     if not page.locator("moe-figure").count():
         assert not [name for name in loaded if "/chunks/" in name]
+
+
+def test_search_finds_what_a_figure_says_and_not_its_inner_workings(site: Site) -> None:
+    index = json.loads((site.folder / "search" / "search_index.json").read_text("utf-8"))
+    text = " ".join(part["text"] for part in index["docs"] if part["location"].startswith("training/capacity/"))
+    assert "A bar for each of 8 experts" in text  # the description
+    assert "in this draw" in text  # the caption
+    for inner in ("Capacity factor1.0", "12345678expert", "Spec (Vega-Lite)", "Engine fingerprint", "expected dropped"):
+        assert inner not in text
