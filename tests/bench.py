@@ -17,7 +17,7 @@ from moedocs.lab.fingerprint import ROOT
 from tests.browser import find, serving
 from tests.browser.acting import live_cell, live_figure, run
 from tests.browser.conftest import QUIET, WIDE
-from tests.browser.pages import CELLS, FIGURES, PAGES
+from tests.browser.pages import CELLS, PAGES
 
 FOLDER = ROOT / ".cache" / "bench"
 RUNS = 3
@@ -50,13 +50,13 @@ def pages() -> None:
         for place in PAGES:
             sent.clear()
             page = fresh(browser, address + place)
-            told(f"/{place}", sum(sent) / 1e3, "kB" if place in FIGURES.values() else "kB, at most 110")
-            figures = [name for name, home in FIGURES.items() if home == place]
-            for name in figures:
+            names = [figure.get_attribute("id") or "" for figure in page.locator("moe-figure").all()]
+            told(f"/{place}", sum(sent) / 1e3, "kB" if names else "kB, a text page: at most 110")
+            for name in names:
                 live_figure(page, name)
-            if figures:
+            if names:
                 page.wait_for_load_state("networkidle")
-                told(f"/{place} with its charts", sum(sent) / 1e3, "kB, at most 450")
+                told(f"/{place} with all its charts", sum(sent) / 1e3, "kB, at most 450")
             page.context.close()
 
 
