@@ -8,6 +8,7 @@ import hashlib
 import io
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +35,7 @@ def closure(*modules_or_paths: str | Path, root: Path = ROOT) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())
 
 
+@cache
 def bare(source: str) -> str:
     """The source without comments, docstrings and blank lines.
 
@@ -66,11 +68,17 @@ def _named(item: str | Path, root: Path) -> Path:
 
 
 def _imported(path: Path, root: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"), str(path))):  # an error names the file
+    for node in _imports(path.read_text("utf-8"), str(path)):
         for name in _module_names(node, path, root):
             file = _file(name, root)
             if file is not None:
                 yield file
+
+
+@cache
+def _imports(source: str, name: str) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    tree = ast.parse(source, name)  # an error names the file
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
 
 
 def _module_names(node: ast.AST, path: Path, root: Path) -> list[str]:

@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,7 @@ def _refused(name: str, path: Path, state: str, reason: str) -> RecordError:
     return RecordError(state, f"{_shown(path)}: {reason} with: {command(name)}")
 
 
+@cache
 def _parsed(text: str) -> Record | None:
     """The record whose text is exactly this; None when a single character differs."""
     try:
