@@ -127,6 +127,12 @@ def test_a_training_that_leaves_the_finite_numbers_stops_and_names_the_step() ->
 # records
 
 
+def test_what_one_reader_does_to_a_record_no_other_sees() -> None:
+    name = experiments.names()[0]
+    records.load(name).results.clear()
+    assert records.load(name).results
+
+
 @pytest.mark.parametrize("name", experiments.names())
 def test_the_committed_record_is_whole_and_of_todays_code(name: str) -> None:
     record = records.load(name)

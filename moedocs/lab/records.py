@@ -116,16 +116,23 @@ def _refused(name: str, path: Path, state: str, reason: str) -> RecordError:
     return RecordError(state, f"{_shown(path)}: {reason} with: {command(name)}")
 
 
-@cache
 def _parsed(text: str) -> Record | None:
-    """The record whose text is exactly this; None when a single character differs."""
+    """The record whose text is exactly this; None when a single character differs. A new one each time."""
+    return _read(text) if _is_whole(text) else None
+
+
+@cache
+def _is_whole(text: str) -> bool:
     try:
-        content = json.loads(text)
-        content.pop("sha256")
-        record = Record(**content)
-        return record if dumps(record) == text else None
+        return dumps(_read(text)) == text
     except (ValueError, TypeError, KeyError, AttributeError):
-        return None
+        return False
+
+
+def _read(text: str) -> Record:
+    content = json.loads(text)
+    content.pop("sha256")
+    return Record(**content)
 
 
 def _digest(content: dict[str, Any]) -> str:
