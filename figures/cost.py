@@ -64,7 +64,7 @@ def words(rows: Rows) -> Words:
     return Words(
         f"Mixtral 8x7B stores {total / 1e9:.1f} billion parameters and uses {active / 1e9:.1f} billion of them, "
         f"{active / total:.1%}, for one token: {flops / 1e9:.1f} GFLOP. "
-        f"Double the experts: next to nothing but the idle part grows.",
+        f"Double the experts: next to nothing but the idle part grows. Speed and quality are not counted here.",
         f"Two bars, one above the other. The upper one is all {total / 1e9:.1f} billion parameters of a model shaped "
         f"like Mixtral 8x7B: attention, vocabulary and small parts, experts that the token uses, and experts that stay "
         f"idle. The lower one, {active / 1e9:.1f} billion, is what one token uses: the same without the idle experts. "

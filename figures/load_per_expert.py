@@ -116,7 +116,7 @@ def words(rows: Rows) -> Words:
     return Words(
         f"A fair router, {t} tokens, {n} experts, {k} each: {slots} slots per expert are enough on average, and yet "
         f"in this draw {simulated:.1%} of the assignments find their expert full (hatched). "
-        f"Exactly expected: {exact:.1%}.",
+        f"Exactly expected: {exact:.1%}. Chance stands in for a trained router, whose choices would hang together.",
         f"A bar for each of {n} experts: how many of {t} tokens chose it, {k} choices a token, under a router without "
         f"preference (seed {seed}). Loads run from {min(loads)} to {max(loads)}; a line marks the capacity of {slots} "
         f"slots. What stands above it is hatched: those assignments are dropped, and their tokens go on without that "
