@@ -1,4 +1,4 @@
-"""What hypothesis draws for the routing tests: small shapes with every extreme among them."""
+"""What hypothesis draws: routings and transformers of small shapes, with every extreme among them."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from moedocs.config import RoutingConfig
+from moedocs.config import RoutingConfig, TransformerConfig
 
 # ties, signed zeros and the ends of float32 among ordinary logits
 LOGITS = st.floats(-8, 8, width=32) | st.sampled_from([0.0, -0.0, 1.0, 1e4, -1e4, 3e38, -3e38])
@@ -26,3 +26,20 @@ def cases(draw: st.DrawFn, least_tokens: int = 0, elements: st.SearchStrategy[fl
     config = RoutingConfig(num_experts=num_experts, top_k=top_k, renormalise=draw(st.booleans()))
     shape = (draw(st.integers(least_tokens, 9)), num_experts)
     return Case(config, draw(arrays(np.float32, shape, elements=elements)))
+
+
+@st.composite
+def transformers(draw: st.DrawFn, sparse: bool = True) -> TransformerConfig:
+    kv_heads, num_experts = draw(st.integers(1, 3)), draw(st.integers(1, 9))
+    routing = RoutingConfig(num_experts=num_experts, top_k=draw(st.integers(1, num_experts)))
+    return TransformerConfig(
+        vocab_size=draw(st.integers(1, 300)),
+        d_model=draw(st.integers(1, 40)),
+        num_layers=draw(st.integers(1, 3)),
+        num_heads=kv_heads * draw(st.integers(1, 3)),
+        num_kv_heads=kv_heads,
+        head_dim=2 * draw(st.integers(1, 8)),
+        d_ff=draw(st.integers(1, 40)),
+        routing=routing if sparse else None,
+        tied_embeddings=draw(st.booleans()),
+    )

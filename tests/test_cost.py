@@ -21,26 +21,9 @@ from moedocs.cost import (
 )
 from moedocs.engine import Transformer
 from moedocs.site.values import UNITS
+from tests.strategies import transformers
 
 MIXTRAL, LLAMA = PUBLISHED["mixtral-8x7b"], PUBLISHED["llama-2-70b"]
-
-
-@st.composite
-def configs(draw: st.DrawFn, sparse: bool = True) -> TransformerConfig:
-    kv_heads = draw(st.integers(1, 3))
-    num_experts = draw(st.integers(1, 6))
-    routing = RoutingConfig(num_experts=num_experts, top_k=draw(st.integers(1, num_experts)))
-    return TransformerConfig(
-        vocab_size=draw(st.integers(1, 300)),
-        d_model=draw(st.integers(1, 12)),
-        num_layers=draw(st.integers(1, 3)),
-        num_heads=kv_heads * draw(st.integers(1, 3)),
-        num_kv_heads=kv_heads,
-        head_dim=2 * draw(st.integers(1, 3)),
-        d_ff=draw(st.integers(1, 20)),
-        routing=routing if sparse else None,
-        tied_embeddings=draw(st.booleans()),
-    )
 
 
 def routed(config: TransformerConfig, more_experts: int = 0, more_k: int = 0) -> TransformerConfig:
@@ -64,21 +47,21 @@ def test_eight_times_seven_is_not_what_mixtral_has_because_only_the_experts_are_
     assert part.experts == 4 * part.active_experts
 
 
-@given(configs() | configs(sparse=False))
+@given(transformers() | transformers(sparse=False))
 def test_active_is_at_most_total_and_equal_only_where_every_expert_runs(config: TransformerConfig) -> None:
     part, routing = parameters(config), config.routing
     assert part.active <= part.total
     assert (part.active == part.total) == (routing is None or routing.top_k == routing.num_experts)
 
 
-@given(configs() | configs(sparse=False))
+@given(transformers() | transformers(sparse=False))
 def test_the_laboratories_rules_differ_by_exactly_the_two_vocabulary_matrices(config: TransformerConfig) -> None:
     part, matrix = parameters(config), config.vocab_size * config.d_model
     assert part.active - part.active_without_embeddings == matrix * (1 if config.tied_embeddings else 2)
     assert part.active - part.active_without_input_embedding == (0 if config.tied_embeddings else matrix)
 
 
-@given(configs(sparse=False))
+@given(transformers(sparse=False))
 def test_a_dense_model_is_one_expert_without_its_router(dense: TransformerConfig) -> None:
     single = replace(dense, routing=RoutingConfig(num_experts=1, top_k=1))
     router = dense.num_layers * dense.d_model
@@ -86,7 +69,7 @@ def test_a_dense_model_is_one_expert_without_its_router(dense: TransformerConfig
     assert linear_flops(single) - linear_flops(dense) == 2 * router
 
 
-@given(configs(), st.integers(1, 5))
+@given(transformers(), st.integers(1, 5))
 def test_experts_multiply_what_is_stored_and_add_only_router_rows_to_what_is_used(
     config: TransformerConfig, more: int
 ) -> None:
@@ -96,7 +79,7 @@ def test_experts_multiply_what_is_stored_and_add_only_router_rows_to_what_is_use
     assert after.active - before.active == rows
 
 
-@given(configs(), st.integers(1, 5))
+@given(transformers(), st.integers(1, 5))
 def test_top_k_multiplies_what_is_used_and_leaves_what_is_stored(config: TransformerConfig, more: int) -> None:
     roomy = routed(config, more_experts=more)
     before, after = parameters(roomy), parameters(routed(roomy, more_k=more))
@@ -105,7 +88,7 @@ def test_top_k_multiplies_what_is_used_and_leaves_what_is_stored(config: Transfo
     assert linear_flops(routed(roomy, more_k=more)) - linear_flops(roomy) == 2 * used
 
 
-@given(configs() | configs(sparse=False), st.sampled_from(["num_layers", "d_ff"]), st.integers(0, 100))
+@given(transformers() | transformers(sparse=False), st.sampled_from(["num_layers", "d_ff"]), st.integers(0, 100))
 def test_more_layers_or_wider_experts_cost_more_of_everything(
     config: TransformerConfig, name: str, context: int
 ) -> None:
@@ -115,7 +98,7 @@ def test_more_layers_or_wider_experts_cost_more_of_everything(
     assert forward_flops(grown, context) > forward_flops(config, context)
 
 
-@given(configs() | configs(sparse=False), st.integers(1, 4))
+@given(transformers() | transformers(sparse=False), st.integers(1, 4))
 def test_each_layer_costs_the_same(config: TransformerConfig, more: int) -> None:
     def counts(layers: int) -> list[int]:
         model = replace(config, num_layers=layers)
@@ -125,7 +108,7 @@ def test_each_layer_costs_the_same(config: TransformerConfig, more: int) -> None
     assert last == [a + more * (b - a) for a, b in zip(first, second, strict=True)]
 
 
-@given(configs() | configs(sparse=False), st.integers(0, 9), st.integers(0, 9))
+@given(transformers() | transformers(sparse=False), st.integers(0, 9), st.integers(0, 9))
 def test_a_longer_context_adds_attention_alone_in_proportion(config: TransformerConfig, near: int, far: int) -> None:
     assert forward_flops(config) == linear_flops(config)
     assert attention_flops(config, near) + attention_flops(config, far) == attention_flops(config, near + far)
@@ -152,7 +135,7 @@ def counted(config: TransformerConfig, sequences: int, length: int) -> dict[str,
 
 
 @settings(max_examples=25)
-@given(configs() | configs(sparse=False), st.integers(1, 2), st.integers(1, 9))
+@given(transformers() | transformers(sparse=False), st.integers(1, 2), st.integers(1, 9))
 def test_flops_are_those_that_torch_counts_in_a_forward_pass(
     config: TransformerConfig, sequences: int, length: int
 ) -> None:

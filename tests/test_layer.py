@@ -14,6 +14,7 @@ from moedocs.config import RoutingConfig, TransformerConfig
 from moedocs.cost import PUBLISHED, parameters
 from moedocs.engine import MoELayer, Routing, Transformer, auxiliary_loss, dense_dispatch, sorted_dispatch, trace
 from moedocs.engine.layer import Dispatch
+from tests.strategies import transformers
 
 SMALL: dict[str, Any] = {"vocab_size": 256, "d_model": 16, "num_layers": 3, "num_heads": 4, "d_ff": 24}
 TOP_2_OF_4 = RoutingConfig(num_experts=4, top_k=2)
@@ -175,29 +176,12 @@ def test_a_byte_changes_no_logits_before_it() -> None:
     assert not torch.allclose(a[12:], b[12:])
 
 
-@st.composite
-def shapes(draw: st.DrawFn) -> TransformerConfig:
-    kv_heads, experts = draw(st.integers(1, 3)), draw(st.integers(1, 9))
-    routing = RoutingConfig(num_experts=experts, top_k=draw(st.integers(1, experts)))
-    return TransformerConfig(
-        vocab_size=draw(st.integers(1, 300)),
-        d_model=draw(st.integers(1, 40)),
-        num_layers=draw(st.integers(1, 3)),
-        num_heads=kv_heads * draw(st.integers(1, 3)),
-        num_kv_heads=kv_heads,
-        head_dim=2 * draw(st.integers(1, 8)),
-        d_ff=draw(st.integers(1, 40)),
-        routing=draw(st.sampled_from([None, routing])),
-        tied_embeddings=draw(st.booleans()),
-    )
-
-
 def built_parameters(config: TransformerConfig) -> int:
     with torch.device("meta"):
         return sum(p.numel() for p in Transformer(config, generator=seeded()).parameters())
 
 
-@given(shapes())
+@given(transformers() | transformers(sparse=False))
 def test_the_built_model_has_as_many_parameters_as_the_cost_model_counts(config: TransformerConfig) -> None:
     assert built_parameters(config) == parameters(config).total
 
