@@ -1,4 +1,4 @@
-"""One token through an MoE layer. Two of its experts run; their answers are weighed and added to the residual."""
+"""One token through an MoE layer. Two of its experts run; their answers are weighted and added to the residual."""
 
 from typing import Any, Literal
 
@@ -143,8 +143,8 @@ def words(rows: Rows) -> Words:
         f"another k here is the same layer asked differently, another N another model, trained in the same way.",
         f"A table with one row for each of {experts} experts: router logit, probability, weight, and the expert's "
         f"answer drawn as a strip of 64 cells. Above it the token's own vector as such a strip, below it the weighted "
-        f"sum, the residual and their total. Steps 0 to {len(steps) - 1} uncover the parts in the order in which the "
-        f"layer computes them. For the token shown the router runs {said}; the rows of the others stay pale.",
+        f"sum, the residual and their total. {len(steps)} steps uncover the parts in the order in which the layer "
+        f"computes them. For the token shown the router runs {said}; the rows of the others stay pale.",
     )
 
 

@@ -80,7 +80,7 @@ def is_fresh(folder: Path, path: Path, root: Path = ROOT) -> bool:
 def inputs(path: Path, root: Path = ROOT) -> str:
     """Hash of all that a figure is made from: its code and its cell and what they import, its records, the versions."""
     cell = [cell_path(path)] if cell_path(path).is_file() else []
-    parts = [fingerprint(path, *cell, "moedocs.site.figures", root=root), _versions()]
+    parts: list[Any] = [fingerprint(path, *cell, "moedocs.site.figures", root=root), _versions()]
     read = declared(path, "records")
     parts += [fingerprint(records.module_of(name), root=root) for name in read]  # a record goes stale by its code
     beside = cell + [records.path_of(name, root / "figures" / "records") for name in read]
@@ -193,7 +193,7 @@ def _provenance(
         "settings": {control["name"]: control.get("value") for control in pictures.controls(spec)},
         "seed": getattr(figure, "seed", None),
         "engine": fingerprint(path, root=root),
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": _versions(),
         "time": next((words for bound, words in TIMES if seconds < bound), "over an hour"),
         "records": {
             record: {
@@ -206,8 +206,8 @@ def _provenance(
     }
 
 
-def _versions() -> str:
-    return " ".join(f"{package} {version(package)}" for package in PACKAGES)
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in PACKAGES}
 
 
 def _place(error: BaseException, path: Path, root: Path) -> str:

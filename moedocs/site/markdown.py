@@ -50,18 +50,17 @@ class References(Preprocessor):
         self.source = source
 
     def run(self, lines: list[str]) -> list[str]:
-        cited: dict[str, int] = {}
-        return replaced("\n".join(lines), lambda reference: self._shown(reference, cited)).split("\n")
+        return replaced("\n".join(lines), self._shown).split("\n")
 
-    def _shown(self, reference: Reference, cited: dict[str, int]) -> str:
+    def _shown(self, reference: Reference) -> str:
         try:
-            html = self._html(reference, cited)
+            html = self._html(reference)
         except Problem as problem:
             log.error("%s: {{ %s }}: %s", getattr(_file(self.md), "src_uri", "a page"), reference.text, problem)
             html = frames.error(str(problem))
         return html if reference.kind == "code" and html.startswith("```") else self.md.htmlStash.store(html)
 
-    def _html(self, reference: Reference, cited: dict[str, int]) -> str:
+    def _html(self, reference: Reference) -> str:
         check(reference)
         assets, name = f"{_to_root(self.md)}{ASSETS}/", reference.names[0]
         if reference.kind == "figure":
