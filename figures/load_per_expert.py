@@ -43,7 +43,7 @@ def one_router(num_experts: int, top_k: int, num_tokens: int, skew: float) -> Ro
     for factor in FACTORS:
         config = RoutingConfig(num_experts=num_experts, top_k=top_k, capacity_factor=factor)
         slots = capacity(num_tokens, config)
-        routing = with_capacity(softmax_top_k(logits_TE, config), slots)
+        routing = with_capacity(softmax_top_k(logits_TE, top_k), slots)
         shares_R = (counts_RE - slots).clamp(min=0).sum(-1) / (num_tokens * top_k)
         low, high = shares_R.quantile(torch.tensor([0.05, 0.95])).tolist()
         settings = {"num_experts": num_experts, "top_k": top_k, "num_tokens": num_tokens, "skew": skew}

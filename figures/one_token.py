@@ -6,7 +6,7 @@ import altair as alt
 import torch
 
 from moedocs.charts import Chart, Size, colour, over
-from moedocs.config import RoutingConfig, TransformerConfig
+from moedocs.config import TransformerConfig
 from moedocs.cost import Quantity, parameters
 from moedocs.engine import softmax_top_k
 from moedocs.lab.experiments.one_token import NUM_EXPERTS, RUNS
@@ -79,7 +79,7 @@ def one_token(trace: dict[str, Any]) -> Rows:
     rows = numbers(0, "logit", trace["logits"]) + numbers(0, "probability", trace["probabilities"])
     logits_1E = torch.tensor([trace["logits"]])
     for top_k in TOP_K:
-        routing = softmax_top_k(logits_1E, RoutingConfig(num_experts=logits_1E.shape[1], top_k=top_k))
+        routing = softmax_top_k(logits_1E, top_k)
         rows += numbers(top_k, "weight", routing.weights_TE[0].tolist())
     rows += strip("input", 0, trace["input"]) + strip("residual", 0, trace["residual"])
     for expert, output_D in enumerate(trace["expert_outputs"], 1):

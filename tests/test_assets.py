@@ -19,7 +19,6 @@ import pytest
 from pyodide_lock import PackageSpec, PyodideLockSpec
 
 from moedocs import lite
-from moedocs.config import RoutingConfig
 from moedocs.lab.fingerprint import ROOT
 from moedocs.problem import Problem
 from moedocs.site import assets, files, pyodide, wheels
@@ -214,9 +213,8 @@ def test_numpy_and_our_modules_run_under_webassembly_and_route_as_here(root: Pat
 import json, sys
 import numpy as np
 from moedocs import cost, lite
-from moedocs.config import RoutingConfig
 logits_TE = np.random.default_rng(0).normal(size=(64, 8))
-routing = lite.softmax_top_k(logits_TE, RoutingConfig(num_experts=8, top_k=2))
+routing = lite.softmax_top_k(logits_TE, 2)
 np.testing.assert_allclose(routing.weights_TE.sum(1), 1, rtol=1e-6)
 print(json.dumps([sys.platform, lite.load(routing).tolist(), np.linalg.inv(np.eye(2) * 4).tolist()]))
 """
@@ -226,5 +224,5 @@ print(json.dumps([sys.platform, lite.load(routing).tolist(), np.linalg.inv(np.ey
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     logits_TE = np.random.default_rng(0).normal(size=(64, 8))
-    load_E = lite.load(lite.softmax_top_k(logits_TE, RoutingConfig(num_experts=8, top_k=2)))
+    load_E = lite.load(lite.softmax_top_k(logits_TE, 2))
     assert json.loads(done.stdout) == ["emscripten", load_E.tolist(), [[0.25, 0.0], [0.0, 0.25]]]

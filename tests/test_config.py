@@ -23,11 +23,7 @@ MODEL: dict[str, Any] = {"vocab_size": 256, "d_model": 64, "num_layers": 2, "num
         ({"num_experts": 8, "top_k": 2, "capacity_factor": -0.5}, "capacity_factor=-0.5"),
         ({"num_experts": 8, "top_k": 2, "capacity_factor": math.inf}, "capacity_factor=inf"),
         ({"num_experts": 8, "top_k": 2, "capacity_factor": math.nan}, "capacity_factor=nan"),
-        ({"num_experts": 8, "top_k": 2, "balance": "hope"}, "balance='hope' must be one of none, auxiliary, bias"),
-        ({"num_experts": 8, "top_k": 2, "balance": "auxiliary"}, "auxiliary_weight=0.0"),
-        ({"num_experts": 8, "top_k": 2, "balance": "bias"}, "bias_rate=0.0"),
-        ({"num_experts": 8, "top_k": 2, "balance": "bias", "bias_rate": -0.1}, "bias_rate=-0.1"),
-        ({"num_experts": 8, "top_k": 2, "auxiliary_weight": 0.01}, "auxiliary_weight=0.01 has no effect"),
+        ({"num_experts": 8, "top_k": 2, "router": "hope"}, "router='hope' must be one of softmax, sigmoid"),
     ],
 )
 def test_a_routing_that_makes_no_sense_is_refused_with_its_numbers(given: dict[str, Any], numbers: str) -> None:

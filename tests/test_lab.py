@@ -364,5 +364,5 @@ def test_a_figure_file_has_a_fingerprint_too(tree: Path) -> None:
 def test_a_record_depends_on_engine_and_training_and_not_on_how_records_are_kept() -> None:
     for name in experiments.names():
         files = {path.relative_to(ROOT).as_posix() for path in fingerprint.closure(records.module_of(name))}
-        assert {"moedocs/config.py", "moedocs/engine/routing.py", "moedocs/lab/training.py"} < files
+        assert {"moedocs/config/model.py", "moedocs/engine/token_choice.py", "moedocs/lab/training.py"} < files
         assert not {"moedocs/lab/records.py", "moedocs/lab/sweep.py", "moedocs/cli.py", "moedocs/__init__.py"} & files

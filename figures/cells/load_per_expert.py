@@ -14,7 +14,7 @@ noise_TE = np.random.default_rng(0).gumbel(size=(num_tokens, len(experts_E)))
 logits_TE = np.log(popularity_E) + noise_TE
 
 slots = lite.capacity(num_tokens, config)
-routing = lite.with_capacity(lite.softmax_top_k(logits_TE, config), slots)
+routing = lite.with_capacity(lite.softmax_top_k(logits_TE, config.top_k), slots)
 load_E = lite.load(routing)
 dropped_E = routing.dropped_TE.sum(0)
 chance_E = lite.inclusion_probability(popularity_E, config.top_k)

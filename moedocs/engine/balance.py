@@ -5,7 +5,7 @@ Shapes: T tokens · E num_experts · K top_k
 
 from torch import Tensor
 
-from moedocs.engine.routing import Routing
+from moedocs.engine.record import Routing
 
 
 def load(routing: Routing) -> Tensor:

@@ -11,7 +11,9 @@ from torch.nn.functional import linear, silu
 
 from moedocs.config import RoutingConfig, capacity
 from moedocs.engine.balance import load, updated_bias
-from moedocs.engine.routing import Routing, softmax_top_k, with_capacity
+from moedocs.engine.overflow import with_capacity
+from moedocs.engine.record import Routing
+from moedocs.engine.token_choice import softmax_top_k
 
 Dispatch = Literal["sorted", "dense"]
 
@@ -78,12 +80,12 @@ class MoELayer(nn.Module):
         self.config, self.dispatch = config, dispatch
         self.router_ED = fan_in(config.num_experts, d_model, inputs=d_model, generator=generator)
         self.experts = Experts(config.num_experts, d_model, d_ff, generator=generator)
-        self.register_buffer("bias_E", torch.zeros(config.num_experts) if config.balance == "bias" else None)
+        self.register_buffer("bias_E", torch.zeros(config.num_experts) if config.balance.bias_rate else None)
 
     def route(self, x_TD: Tensor) -> Routing:
         """Router logits in float32 whatever the model runs in, the choice, and the capacity if there is one."""
         logits_TE = linear(x_TD.float(), self.router_ED.float())
-        routing = softmax_top_k(logits_TE, self.config, bias_E=self.bias_E)
+        routing = softmax_top_k(logits_TE, self.config.top_k, renormalise=self.config.renormalise, bias_E=self.bias_E)
         if self.config.capacity_factor is None:
             return routing
         return with_capacity(routing, capacity(len(x_TD), self.config))
@@ -96,6 +98,6 @@ class MoELayer(nn.Module):
         return dispatch(x_TD, routing, self.experts).view_as(x), routing
 
     def update_bias(self, routing: Routing) -> None:
-        """One step of the loss-free rule, from the load of `routing`; without balance="bias" there is none to move."""
+        """One step of the loss-free rule, from the load of `routing`; without a bias_rate there is none to move."""
         if self.bias_E is not None:
-            self.bias_E = updated_bias(self.bias_E, load(routing), self.config.bias_rate)
+            self.bias_E = updated_bias(self.bias_E, load(routing), self.config.balance.bias_rate)

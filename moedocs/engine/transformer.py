@@ -12,7 +12,7 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 
 from moedocs.config import TransformerConfig
 from moedocs.engine.layer import Dispatch, MoELayer, fan_in, swiglu
-from moedocs.engine.routing import Routing
+from moedocs.engine.record import Routing
 
 ROTARY_BASE = 10_000.0
 NORM_EPSILON = 1e-5

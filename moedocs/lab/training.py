@@ -122,7 +122,7 @@ def _loss(model: Transformer, bytes_BS: Tensor) -> tuple[Tensor, list[Routing]]:
 
 def _balancing(model: Transformer, routings: list[Routing]) -> Tensor:
     """The auxiliary losses of all layers, added up and weighted."""
-    weight = model.config.routing.auxiliary_weight if model.config.routing else 0.0
+    weight = model.config.routing.balance.auxiliary_weight if model.config.routing else 0.0
     if weight == 0.0:
         return torch.zeros(())
     return weight * torch.stack([auxiliary_loss(routing) for routing in routings]).sum()

@@ -6,7 +6,7 @@ Shapes: T tokens · E num_experts · K top_k
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from moedocs.lite.routing import Routing
+from moedocs.lite.record import Routing
 
 
 def load(routing: Routing) -> NDArray[np.intp]:

@@ -110,14 +110,14 @@ def _check_words(reference: Reference) -> None:
 
 
 def code(name: str) -> str:
-    """The source of `moedocs.engine.routing.softmax_top_k`, or of a whole module, as it stands in the repository."""
+    """The source of `moedocs.engine.overflow.with_capacity`, or of a whole module, as it stands in the repository."""
     parts = name.split(".")
     for cut in range(len(parts), 0, -1):
         path = ROOT.joinpath(*parts[:cut]).with_suffix(".py")
         if path.is_file():
             text = path.read_text("utf-8")
             return _definition(text, parts[cut:], name).strip("\n")
-    raise UnknownReference(f"no code named {name!r}; write it as moedocs.engine.routing.softmax_top_k")
+    raise UnknownReference(f"no code named {name!r}; write it as moedocs.engine.token_choice.softmax_top_k")
 
 
 def _definition(text: str, inner: list[str], name: str) -> str:

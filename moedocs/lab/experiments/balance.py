@@ -6,20 +6,20 @@ All else is equal: the three arms of one seed start from the same weights and re
 from statistics import mean
 from typing import Any
 
-from moedocs.config import RoutingConfig, TrainingConfig, TransformerConfig
+from moedocs.config import BalanceConfig, RoutingConfig, TrainingConfig, TransformerConfig
 from moedocs.lab.training import Run, Trained
 
-ARMS: dict[str, dict[str, Any]] = {
-    "none": {"balance": "none"},
-    "auxiliary": {"balance": "auxiliary", "auxiliary_weight": 0.01},
-    "bias": {"balance": "bias", "bias_rate": 0.01},
+ARMS = {
+    "none": BalanceConfig(),
+    "auxiliary": BalanceConfig(auxiliary_weight=0.01),
+    "bias": BalanceConfig(bias_rate=0.01),
 }
 SEEDS = (0, 1, 2)
 LOOK_AT = (0, 5, 10, 20, 40, 80, 160, 240, 320, 400)
 
 
 def _run(arm: str, seed: int) -> Run:
-    routing = RoutingConfig(num_experts=8, top_k=1, renormalise=False, **ARMS[arm])
+    routing = RoutingConfig(num_experts=8, top_k=1, renormalise=False, balance=ARMS[arm])
     return Run(
         model=TransformerConfig(vocab_size=256, d_model=64, num_layers=4, num_heads=4, d_ff=128, routing=routing),
         training=TrainingConfig(steps=LOOK_AT[-1], sequences=16, sequence_length=128, learning_rate=4e-3, seed=seed),

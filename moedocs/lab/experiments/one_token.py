@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from moedocs.config import RoutingConfig, TrainingConfig, TransformerConfig
+from moedocs.config import BalanceConfig, RoutingConfig, TrainingConfig, TransformerConfig
 from moedocs.engine import Transformer, trace
 from moedocs.lab.corpora import text
 from moedocs.lab.training import Run, Trained
@@ -39,7 +39,7 @@ PLACES = (
 
 
 def _run(num_experts: int) -> Run:
-    routing = RoutingConfig(num_experts=num_experts, top_k=2, balance="auxiliary", auxiliary_weight=0.01)
+    routing = RoutingConfig(num_experts=num_experts, top_k=2, balance=BalanceConfig(auxiliary_weight=0.01))
     return Run(
         model=TransformerConfig(vocab_size=256, d_model=64, num_layers=4, num_heads=4, d_ff=128, routing=routing),
         training=TrainingConfig(

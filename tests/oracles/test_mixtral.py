@@ -97,7 +97,7 @@ def test_renormalised_softmax_top_k_is_mixtral_s_router_and_its_gradient() -> No
     refill(router)
     x_TD = drawn(TOKENS, WIDTH, seed=9)
     their_logits_TE, their_weights_TK, their_index_TK = router(x_TD)
-    routing = softmax_top_k(x_TD @ router.weight.T, CONFIG)
+    routing = softmax_top_k(x_TD @ router.weight.T, TOP_K)
     assert routing.index_TK.equal(their_index_TK)
     torch.testing.assert_close(routing.logits_TE, their_logits_TE)
     torch.testing.assert_close(gathered(routing), their_weights_TK)
@@ -113,8 +113,7 @@ def test_unrenormalised_softmax_top_k_is_olmoe_s_router() -> None:
     refill(router)
     x_TD = drawn(TOKENS, WIDTH, seed=9)
     _, their_weights_TK, their_index_TK = router(x_TD)
-    config_of_ours = RoutingConfig(num_experts=EXPERTS, top_k=TOP_K, renormalise=False)
-    routing = softmax_top_k(x_TD @ router.weight.T, config_of_ours)
+    routing = softmax_top_k(x_TD @ router.weight.T, TOP_K, renormalise=False)
     assert routing.index_TK.equal(their_index_TK)
     torch.testing.assert_close(gathered(routing), their_weights_TK)
     assert (gathered(routing).sum(1) < 1).all()
@@ -152,7 +151,7 @@ def test_the_whole_model_is_mixtral(our_model: Transformer, their_model: nn.Modu
 @pytest.mark.parametrize("top_k", [1, 2, 8])
 def test_mixtral_s_balancing_loss_is_k_times_ours(top_k: int) -> None:
     logits_TE = drawn(TOKENS, EXPERTS).requires_grad_()
-    ours = auxiliary_loss(softmax_top_k(logits_TE, RoutingConfig(num_experts=EXPERTS, top_k=top_k)))
+    ours = auxiliary_loss(softmax_top_k(logits_TE, top_k))
     theirs = mixtral.load_balancing_loss_func((logits_TE,), EXPERTS, top_k)
     assert isinstance(theirs, Tensor)
     torch.testing.assert_close(top_k * ours, theirs)
@@ -161,7 +160,7 @@ def test_mixtral_s_balancing_loss_is_k_times_ours(top_k: int) -> None:
 
 
 def test_switch_s_balancing_loss_is_ours() -> None:
-    routing = softmax_top_k(drawn(TOKENS, EXPERTS), RoutingConfig(num_experts=EXPERTS, top_k=1))
+    routing = softmax_top_k(drawn(TOKENS, EXPERTS), 1)
     theirs = switch.load_balancing_loss_func(routing.probs_TE[None], routing.index_TK.T)
     torch.testing.assert_close(auxiliary_loss(routing), theirs)
 
@@ -174,8 +173,7 @@ def test_top_1_with_capacity_is_switch_s_block_on_one_sequence(slots: int) -> No
     x_TD = drawn(TOKENS, WIDTH, seed=9)
     with torch.no_grad():
         their_map_BTE, their_weights_BT1, logits_BTE = block.router(x_TD[None])
-        top_1 = RoutingConfig(num_experts=EXPERTS, top_k=1, renormalise=False)
-        routing = with_capacity(softmax_top_k(logits_BTE[0], top_1), slots)
+        routing = with_capacity(softmax_top_k(logits_BTE[0], 1, renormalise=False), slots)
         outputs_TED = torch.stack([expert(x_TD) for expert in block.experts.values()], dim=1)
         y_TD = torch.einsum("te,ted->td", routing.weights_TE, outputs_TED)
         theirs_TD = block(x_TD[None])[0]
@@ -206,9 +204,9 @@ def test_the_bias_moves_deepseek_v3_s_choice_and_not_its_weight_like_ours() -> N
     logits_TE = drawn(TOKENS, EXPERTS)
     # theirs scores by sigmoid: whatever has our softmax as its sigmoid makes the two comparable
     _, their_weights_TK, their_index_TK = router(logits_TE.softmax(-1).logit())
-    routing = softmax_top_k(logits_TE, CONFIG, bias_E=bias_E)
+    routing = softmax_top_k(logits_TE, TOP_K, bias_E=bias_E)
     order_TK = their_index_TK.argsort(dim=1)
     ours_TK = routing.index_TK.argsort(dim=1)
     assert routing.index_TK.gather(1, ours_TK).equal(their_index_TK.gather(1, order_TK))
     torch.testing.assert_close(gathered(routing).gather(1, ours_TK), their_weights_TK.gather(1, order_TK))
-    assert not routing.index_TK.equal(softmax_top_k(logits_TE, CONFIG).index_TK)
+    assert not routing.index_TK.equal(softmax_top_k(logits_TE, TOP_K).index_TK)

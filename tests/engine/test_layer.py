@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import silu
 
-from moedocs.config import RoutingConfig, TransformerConfig
+from moedocs.config import BalanceConfig, RoutingConfig, TransformerConfig
 from moedocs.cost import PUBLISHED, parameters
 from moedocs.engine import MoELayer, Routing, Transformer, auxiliary_loss, dense_dispatch, sorted_dispatch, trace
 from moedocs.engine.layer import Dispatch
@@ -118,13 +118,15 @@ def test_a_layer_refuses_a_dispatch_it_does_not_know() -> None:
 
 
 def test_the_layer_chooses_with_its_bias() -> None:
-    layer = MoELayer(16, 8, RoutingConfig(num_experts=4, top_k=1, balance="bias", bias_rate=0.1), generator=seeded())
+    layer = MoELayer(
+        16, 8, RoutingConfig(num_experts=4, top_k=1, balance=BalanceConfig(bias_rate=0.1)), generator=seeded()
+    )
     layer.bias_E = torch.tensor([0.0, 0.0, 2.0, 0.0])
     assert layer(torch.randn(30, 16, generator=seeded()))[1].index_TK.tolist() == [[2]] * 30
 
 
 def test_the_bias_moves_only_when_asked_and_only_where_there_is_one() -> None:
-    biased = small(RoutingConfig(num_experts=4, top_k=2, balance="bias", bias_rate=0.5))
+    biased = small(RoutingConfig(num_experts=4, top_k=2, balance=BalanceConfig(bias_rate=0.5)))
     _, routings = biased(text(2, 10))
     assert not any(layer.bias_E.any() for layer in biased.moe_layers() if layer.bias_E is not None)
     biased.update_biases(routings)

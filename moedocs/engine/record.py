@@ -1,0 +1,76 @@
+"""The one result of every routing, and what a router accepts.
+
+Shapes: T tokens · E choices of a router (num_experts, and the no-ops after them) · K most choices of any token
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Routing:
+    """Who goes where, with what weight; every loss, dispatcher and figure reads only this.
+
+    `probs_TE` are shares, each row sums to 1 (0 where a router gave a token nothing). `weights_TE` is zero wherever
+    `map_TE` is False. `index_TK` lists each token's choices, best first, with -1 where it has fewer than K, and keeps
+    those that capacity dropped afterwards: they are True in `dropped_TE` and False in `map_TE`.
+    """
+
+    logits_TE: Tensor
+    probs_TE: Tensor
+    map_TE: Tensor
+    weights_TE: Tensor
+    index_TK: Tensor
+    dropped_TE: Tensor
+
+
+def routed(
+    logits_TE: Tensor, probs_TE: Tensor, weights_TE: Tensor, index_TK: Tensor, map_TE: Tensor | None = None
+) -> Routing:
+    """The record of a choice before capacity: where `weights_TE` is not chosen it becomes an exact zero."""
+    if map_TE is None:
+        map_TE = torch.zeros_like(logits_TE, dtype=torch.bool).scatter(1, index_TK, True)
+    weights_TE = weights_TE.masked_fill(~map_TE, 0.0)
+    return Routing(logits_TE, probs_TE, map_TE, weights_TE, index_TK, torch.zeros_like(map_TE))
+
+
+def best_first(scores_TE: Tensor, top_k: int) -> Tensor:
+    """The K highest of each row, best first; equal scores go to the lowest expert index, on every machine."""
+    if not 1 <= top_k <= scores_TE.shape[1]:
+        raise ValueError(f"top_k={top_k} must lie in 1..num_experts={scores_TE.shape[1]}")
+    # topk() promises no order among equal scores, a stable sort does
+    return scores_TE.detach().sort(dim=-1, descending=True, stable=True).indices[:, :top_k]
+
+
+def accepted(logits_TE: Tensor) -> Tensor:
+    """The router logits in float32, whatever the model runs in.
+
+    Raises ValueError unless they are a table of finite numbers, naming the token and the expert of the first that is
+    not.
+    """
+    if logits_TE.ndim != 2 or logits_TE.shape[1] == 0:
+        raise ValueError(
+            f"router logits must have one row per token and one column per expert, not {_shape(logits_TE)}"
+        )
+    bad_TE = ~logits_TE.detach().isfinite()
+    if bad_TE.any():
+        token, expert = bad_TE.nonzero()[0].tolist()
+        value = logits_TE[token, expert].item()
+        raise ValueError(f"router logit of token {token} for expert {expert} is {value}, not a finite number")
+    return logits_TE.float()
+
+
+def accepted_bias(bias_E: Tensor, num_experts: int) -> Tensor:
+    """The selection bias in float32; raises ValueError unless it is one finite number per expert."""
+    if bias_E.shape != (num_experts,):
+        raise ValueError(f"bias of shape {_shape(bias_E)} does not fit num_experts={num_experts}")
+    if not (finite_E := bias_E.isfinite()).all():
+        expert = int((~finite_E).nonzero()[0])
+        raise ValueError(f"bias of expert {expert} is {bias_E[expert].item()}, not a finite number")
+    return bias_E.float()
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(tensor.shape)
