@@ -120,5 +120,9 @@ class TransformerConfig:
                 f"first_dense={self.first_dense} and moe_every={self.moe_every} leave none of "
                 f"num_layers={self.num_layers} with experts: give routing=None for a dense model"
             )
+        elif self.dense_d_ff is not None and len(self.moe_blocks) == self.num_layers:
+            raise ValueError(
+                f"dense_d_ff={self.dense_d_ff} has no effect: all num_layers={self.num_layers} have experts"
+            )
         if self.depth is not None and not self.depth_blocks:
             raise ValueError(f"depth.every={self.depth.every} routes none of num_layers={self.num_layers}")

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
+from operator import attrgetter
 from typing import Literal, get_args
 
 from moedocs.config.checks import not_negative, one_of, whole, yes_or_no
@@ -96,7 +97,10 @@ class RoutingConfig:
 
     def _check_groups(self) -> None:
         if self.choices % self.num_groups:
-            raise ValueError(f"num_experts={self.choices} is not a multiple of num_groups={self.num_groups}")
+            no_ops = f" + no_op_experts={self.no_op_experts}" if self.no_op_experts else ""
+            raise ValueError(
+                f"num_experts={self.num_experts}{no_ops} is not a multiple of num_groups={self.num_groups}"
+            )
         if self.top_groups > self.num_groups:
             raise ValueError(f"top_groups={self.top_groups} must lie in 1..num_groups={self.num_groups}")
         if (open_to := self.choices // self.num_groups * self.top_groups) < self.top_k:
@@ -107,18 +111,22 @@ class RoutingConfig:
         score_based = self.router in ("softmax", "sigmoid")
         effects = {
             "num_groups": (self.num_groups > 1, score_based),
+            "renormalise": (not self.renormalise, score_based),
             "routed_scaling": (self.routed_scaling != 1, score_based),
+            "capacity_order": (self.capacity_order != "order", self.router != "expert-choice"),
             "balance.bias_rate": (self.balance.bias_rate > 0, score_based),
             "balance.load_weight": (self.balance.load_weight > 0, self.router == "noisy"),
             "balance.l1_weight": (self.balance.l1_weight > 0, self.router == "relu"),
         }
         for name, (given, works) in effects.items():
             if given and not works:
-                raise ValueError(f"{name} has no effect with router={self.router!r}")
+                value = attrgetter(name)(self)
+                raise ValueError(f"{name}={value!r} has no effect with router={self.router!r}")
         if self.shared_gate and not self.shared_experts:
             raise ValueError("shared_gate=True has no effect with shared_experts=0")
-        if self.capacity_factor is None and (self.capacity_order, self.capacity_over) != ("order", "batch"):
-            raise ValueError("capacity_order and capacity_over have no effect with capacity_factor=None")
+        for name, plain in (("capacity_order", "order"), ("capacity_over", "batch")):
+            if self.capacity_factor is None and (value := getattr(self, name)) != plain:
+                raise ValueError(f"{name}={value!r} has no effect with capacity_factor=None")
 
 
 def capacity(num_tokens: int, config: RoutingConfig) -> int:
