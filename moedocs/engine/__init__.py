@@ -1,6 +1,7 @@
 """Routing, balancing, the MoE layer and a small transformer, in torch."""
 
 from moedocs.config import BalanceConfig, RoutingConfig, capacity
+from moedocs.engine.agreement import choice_overlap, expert_matching, expert_similarity, first_choice_agreement, renamed
 from moedocs.engine.balance import auxiliary_loss, load, updated_bias
 from moedocs.engine.depth import DepthRouting, random_depth, through, top_c
 from moedocs.engine.depth_block import DepthBlock, Predictor
@@ -13,7 +14,25 @@ from moedocs.engine.depth_sampling import (
     predictor_loss,
     sampling_loss,
 )
+from moedocs.engine.information import (
+    byte_category_load,
+    category_load,
+    mutual_information,
+    normalised_mutual_information,
+    shuffled,
+)
 from moedocs.engine.layer import Experts, MoELayer, dense_dispatch, sorted_dispatch, swiglu
+from moedocs.engine.metrics import (
+    coefficient_of_variation,
+    dead_experts,
+    dropped_share,
+    load_entropy,
+    load_imbalance,
+    load_share,
+    padded_share,
+    router_entropy,
+    unserved_share,
+)
 from moedocs.engine.overflow import with_capacity
 from moedocs.engine.record import Routing
 from moedocs.engine.token_choice import softmax_top_k
@@ -32,22 +51,41 @@ __all__ = [
     "Transformer",
     "always_skip_accuracy",
     "auxiliary_loss",
+    "byte_category_load",
     "capacity",
+    "category_load",
     "causal_choice",
     "choice_accuracy",
+    "choice_overlap",
     "choice_recall",
+    "coefficient_of_variation",
+    "dead_experts",
     "dense_dispatch",
     "depth_auxiliary_loss",
+    "dropped_share",
+    "expert_matching",
+    "expert_similarity",
+    "first_choice_agreement",
     "load",
+    "load_entropy",
+    "load_imbalance",
+    "load_share",
+    "mutual_information",
+    "normalised_mutual_information",
+    "padded_share",
     "predictor_loss",
     "random_depth",
+    "renamed",
+    "router_entropy",
     "sampling_loss",
+    "shuffled",
     "softmax_top_k",
     "sorted_dispatch",
     "swiglu",
     "through",
     "top_c",
     "trace",
+    "unserved_share",
     "updated_bias",
     "with_capacity",
 ]

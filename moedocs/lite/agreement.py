@@ -1,0 +1,83 @@
+"""How alike two routings of the same tokens are, and how alike experts are: the twin of moedocs.engine.agreement.
+
+Shapes: T tokens · E num_experts · K top_k · D width of what is compared
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from moedocs.lite.matching import best_matching
+from moedocs.lite.record import Ints, Routing
+
+
+def first_choice_agreement(one: Routing, other: Routing) -> float:
+    """Share of tokens with the same first choice in two routings of the same tokens, such as two checkpoints'.
+
+    Two routings that know nothing of each other agree too, in sum_e share_e share'_e of the tokens.
+    """
+    _check(one, other)
+    return float((one.index_TK[:, 0] == other.index_TK[:, 0]).mean())
+
+
+def choice_overlap(one: Routing, other: Routing) -> float:
+    """Mean over tokens of |A ∩ B| / |A ∪ B| (Jaccard) of the experts chosen in two routings of the same tokens.
+
+    Choices that capacity dropped count; two empty sets are alike.
+    """
+    _check(one, other)
+    a_TE, b_TE = (routing.map_TE | routing.dropped_TE for routing in (one, other))
+    common_T, either_T = (a_TE & b_TE).sum(1), (a_TE | b_TE).sum(1)
+    return float(np.where(either_T > 0, common_T / np.maximum(either_T, 1), 1.0).mean())
+
+
+def expert_matching(one: Routing, other: Routing) -> Ints:
+    """For each expert of `one` its own expert of `other` (E,), so that the most choices of the same tokens coincide.
+
+    Fitted to its tokens: what agreement it gives must be measured on others.
+    """
+    _check(one, other)
+    a_TE, b_TE = ((routing.map_TE | routing.dropped_TE).astype(np.float64) for routing in (one, other))
+    return np.asarray(best_matching((a_TE.T @ b_TE).tolist()), np.int64)
+
+
+def renamed(routing: Routing, match_E: ArrayLike) -> Routing:
+    """The same routing with expert `match_E[e]` called e: `renamed(other, expert_matching(one, other))` is as `one`."""
+    match_E = np.asarray(match_E)
+    num_experts = routing.map_TE.shape[1]
+    if sorted(match_E.tolist()) != list(range(num_experts)):
+        raise ValueError(f"match_E={match_E.tolist()} must name each of {num_experts} experts once")
+    name_E = match_E.argsort()
+    return replace(
+        routing,
+        logits_TE=routing.logits_TE[:, match_E],
+        probs_TE=routing.probs_TE[:, match_E],
+        map_TE=routing.map_TE[:, match_E],
+        weights_TE=routing.weights_TE[:, match_E],
+        index_TK=np.where(routing.index_TK < 0, -1, name_E[routing.index_TK]),
+        dropped_TE=routing.dropped_TE[:, match_E],
+    )
+
+
+def expert_similarity(vectors_TED: ArrayLike) -> NDArray[np.float64]:
+    """Cosine of each pair of experts (E, E), mean over tokens: of their outputs for the same tokens (T, E, D).
+
+    Weights flattened to (E, D) will do too, but tell less: the hidden units of an expert can stand in any order. A
+    vector of zeros is like nothing, itself included: 0.
+    """
+    vectors_TED = np.asarray(vectors_TED, dtype=np.float64)
+    if vectors_TED.ndim not in (2, 3) or len(vectors_TED) == 0:
+        raise ValueError(f"vectors of shape {vectors_TED.shape} must be (T, E, D) or (E, D), not empty")
+    length_TE1 = np.sqrt((vectors_TED**2).sum(-1, keepdims=True))
+    unit_TED = vectors_TED / np.maximum(length_TE1, np.finfo(np.float64).tiny)
+    cosine: NDArray[np.float64] = unit_TED @ unit_TED.swapaxes(-1, -2)
+    return cosine if cosine.ndim == 2 else np.asarray(cosine.mean(0))
+
+
+def _check(one: Routing, other: Routing) -> None:
+    shapes = one.map_TE.shape, other.map_TE.shape
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"routings of shapes {shapes[0]} and {shapes[1]} are not of the same tokens and experts")
+    if shapes[0][0] == 0:
+        raise ValueError("the agreement on 0 tokens is not defined")
