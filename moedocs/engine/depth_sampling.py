@@ -69,14 +69,25 @@ def sampling_loss(routings: list[DepthRouting], config: DepthConfig) -> Tensor:
 
 def choice_accuracy(routing: DepthRouting, top: DepthRouting) -> Tensor:
     """Share of all tokens on whose fate a causal choice agrees with the top C; compare `always_skip_accuracy`."""
-    return (routing.map_BS == top.map_BS).float().mean()
+    return (_fates(routing, top) == top.map_BS).float().mean()
 
 
 def choice_recall(routing: DepthRouting, top: DepthRouting) -> Tensor:
     """Share of the top C that a causal choice lets pass too: what accuracy hides when few pass."""
-    return (routing.map_BS & top.map_BS).sum() / top.map_BS.sum()
+    passed = (_fates(routing, top) & top.map_BS).sum()
+    if not top.map_BS.any():
+        raise ValueError("recall is not defined where the top C are 0 tokens")
+    return passed / top.map_BS.sum()
 
 
 def always_skip_accuracy(top: DepthRouting) -> Tensor:
     """1 - C / S, the accuracy of letting nobody pass: 87.5 % at a capacity of 12.5 %, with a recall of 0."""
-    return (~top.map_BS).float().mean()
+    return (~_fates(top, top)).float().mean()
+
+
+def _fates(routing: DepthRouting, top: DepthRouting) -> Tensor:
+    if (found := tuple(routing.map_BS.shape)) != (expected := tuple(top.map_BS.shape)):
+        raise ValueError(f"a choice among {found} tokens cannot be compared with one among {expected}")
+    if routing.map_BS.numel() == 0:
+        raise ValueError("the agreement over 0 tokens is not defined")
+    return routing.map_BS

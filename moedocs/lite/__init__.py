@@ -1,6 +1,6 @@
 """Routing, balancing and exact chances in NumPy: what runs in the reader's browser, equal to moedocs.engine."""
 
-from moedocs.config import BalanceConfig, RoutingConfig, capacity
+from moedocs.config import BalanceConfig, Groups, RoutingConfig, capacity
 from moedocs.lite.agreement import choice_overlap, expert_matching, expert_similarity, first_choice_agreement, renamed
 from moedocs.lite.balance import auxiliary_loss, load, updated_bias
 from moedocs.lite.chance import binomial_overflow, inclusion_probability
@@ -34,11 +34,12 @@ from moedocs.lite.metrics import (
 )
 from moedocs.lite.overflow import with_capacity
 from moedocs.lite.record import Routing
-from moedocs.lite.token_choice import softmax_top_k
+from moedocs.lite.token_choice import sigmoid_top_k, softmax_top_k, switch_top_1, top_k_softmax
 
 __all__ = [
     "BalanceConfig",
     "DepthRouting",
+    "Groups",
     "Routing",
     "RoutingConfig",
     "always_skip_accuracy",
@@ -72,9 +73,12 @@ __all__ = [
     "renamed",
     "router_entropy",
     "shuffled",
+    "sigmoid_top_k",
     "softmax_top_k",
+    "switch_top_1",
     "through",
     "top_c",
+    "top_k_softmax",
     "unserved_share",
     "updated_bias",
     "with_capacity",
