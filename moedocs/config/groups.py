@@ -9,8 +9,8 @@ from moedocs.config.checks import whole
 class Groups:
     """The experts in `count` equal runs of neighbours, of which a token uses only those in its `chosen` best.
 
-    DeepSeek's runs are the experts of one device (V2) or of a share of them (V3): the limit bounds how far one token is
-    sent. All runs chosen, or a single run, limit nothing.
+    A run is the experts of one device (DeepSeek-V2) or one node (V3): the limit bounds in how many places a token is
+    computed. All runs chosen, or a single run, limit nothing.
     """
 
     count: int

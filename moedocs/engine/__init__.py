@@ -1,6 +1,6 @@
 """Routing, balancing, the MoE layer and a small transformer, in torch."""
 
-from moedocs.config import BalanceConfig, RoutingConfig, capacity
+from moedocs.config import BalanceConfig, Groups, RoutingConfig, capacity
 from moedocs.engine.agreement import choice_overlap, expert_matching, expert_similarity, first_choice_agreement, renamed
 from moedocs.engine.balance import auxiliary_loss, load, updated_bias
 from moedocs.engine.depth import DepthRouting, random_depth, through, top_c
@@ -35,7 +35,7 @@ from moedocs.engine.metrics import (
 )
 from moedocs.engine.overflow import with_capacity
 from moedocs.engine.record import Routing
-from moedocs.engine.token_choice import softmax_top_k
+from moedocs.engine.token_choice import sigmoid_top_k, softmax_top_k, switch_top_1, top_k_softmax
 from moedocs.engine.transformer import Trace, Transformer, trace
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "DepthBlock",
     "DepthRouting",
     "Experts",
+    "Groups",
     "MoELayer",
     "Predictor",
     "Routing",
@@ -79,11 +80,14 @@ __all__ = [
     "router_entropy",
     "sampling_loss",
     "shuffled",
+    "sigmoid_top_k",
     "softmax_top_k",
     "sorted_dispatch",
     "swiglu",
+    "switch_top_1",
     "through",
     "top_c",
+    "top_k_softmax",
     "trace",
     "unserved_share",
     "updated_bias",

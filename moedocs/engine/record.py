@@ -31,9 +31,15 @@ def routed(
 ) -> Routing:
     """The record of a choice before capacity: where `weights_TE` is not chosen it becomes an exact zero."""
     if map_TE is None:
-        map_TE = torch.zeros_like(logits_TE, dtype=torch.bool).scatter(1, index_TK, True)
+        map_TE = chosen_map(index_TK, logits_TE.shape[1])
     weights_TE = weights_TE.masked_fill(~map_TE, 0.0)
     return Routing(logits_TE, probs_TE, map_TE, weights_TE, index_TK, torch.zeros_like(map_TE))
+
+
+def chosen_map(index_TK: Tensor, num_experts: int) -> Tensor:
+    """True where a token chose an expert (T, E); every entry of `index_TK` is an expert."""
+    map_TE = torch.zeros(len(index_TK), num_experts, dtype=torch.bool, device=index_TK.device)
+    return map_TE.scatter(1, index_TK, True)
 
 
 def best_first(scores_TE: Tensor, top_k: int) -> Tensor:
@@ -44,32 +50,32 @@ def best_first(scores_TE: Tensor, top_k: int) -> Tensor:
     return scores_TE.detach().sort(dim=-1, descending=True, stable=True).indices[:, :top_k]
 
 
-def accepted(logits_TE: Tensor) -> Tensor:
+def accepted(logits_TE: Tensor, name: str = "router logit") -> Tensor:
     """The router logits in float32, whatever the model runs in.
 
-    Raises ValueError unless they are a table of finite numbers, naming the token and the expert of the first that is
-    not.
+    Raises ValueError unless they are a table of numbers that are finite in float32, naming the token and the expert of
+    the first that is not.
     """
     if logits_TE.ndim != 2 or logits_TE.shape[1] == 0:
-        raise ValueError(
-            f"router logits must have one row per token and one column per expert, not {_shape(logits_TE)}"
-        )
+        raise ValueError(f"{name}s must have one row per token and one column per expert, not {_shape(logits_TE)}")
+    logits_TE = logits_TE.float()
     bad_TE = ~logits_TE.detach().isfinite()
     if bad_TE.any():
         token, expert = bad_TE.nonzero()[0].tolist()
         value = logits_TE[token, expert].item()
-        raise ValueError(f"router logit of token {token} for expert {expert} is {value}, not a finite number")
-    return logits_TE.float()
+        raise ValueError(f"{name} of token {token} for expert {expert} is {value}, not a finite number in float32")
+    return logits_TE
 
 
 def accepted_bias(bias_E: Tensor, num_experts: int) -> Tensor:
     """The selection bias in float32; raises ValueError unless it is one finite number per expert."""
     if bias_E.shape != (num_experts,):
         raise ValueError(f"bias of shape {_shape(bias_E)} does not fit num_experts={num_experts}")
+    bias_E = bias_E.float()
     if not (finite_E := bias_E.isfinite()).all():
         expert = int((~finite_E).nonzero()[0])
-        raise ValueError(f"bias of expert {expert} is {bias_E[expert].item()}, not a finite number")
-    return bias_E.float()
+        raise ValueError(f"bias of expert {expert} is {bias_E[expert].item()}, not a finite number in float32")
+    return bias_E
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:

@@ -34,8 +34,7 @@ def routed(
 ) -> Routing:
     """The record of a choice before capacity: where `weights_TE` is not chosen it becomes an exact zero."""
     if map_TE is None:
-        map_TE = np.zeros(logits_TE.shape, dtype=bool)
-        np.put_along_axis(map_TE, index_TK, True, axis=-1)
+        map_TE = chosen_map(index_TK, logits_TE.shape[1])
     weights_TE = np.where(map_TE, weights_TE, np.float32(0))
     return Routing(logits_TE, probs_TE, map_TE, weights_TE, index_TK, np.zeros_like(map_TE))
 
@@ -47,28 +46,40 @@ def best_first(scores_TE: Floats, top_k: int) -> Ints:
     return np.argsort(-scores_TE, axis=-1, kind="stable")[:, :top_k]
 
 
-def accepted(logits_TE: ArrayLike) -> Floats:
+def accepted(logits_TE: ArrayLike, name: str = "router logit") -> Floats:
     """The router logits in float32; raises ValueError unless they are a table of finite numbers, naming the place."""
-    logits_TE = np.asarray(logits_TE, dtype=np.float32)
+    logits_TE = _float32(logits_TE)
     if logits_TE.ndim != 2 or logits_TE.shape[1] == 0:
-        raise ValueError(f"router logits must have one row per token and one column per expert, not {logits_TE.shape}")
+        raise ValueError(f"{name}s must have one row per token and one column per expert, not {logits_TE.shape}")
     bad_NX = np.argwhere(~np.isfinite(logits_TE))
     if len(bad_NX):
         token, expert = bad_NX[0]
         value = logits_TE[token, expert]
-        raise ValueError(f"router logit of token {token} for expert {expert} is {value}, not a finite number")
+        raise ValueError(f"{name} of token {token} for expert {expert} is {value}, not a finite number in float32")
     return logits_TE
 
 
 def accepted_bias(bias_E: ArrayLike, num_experts: int) -> Floats:
     """The selection bias in float32; raises ValueError unless it is one finite number per expert."""
-    bias_E = np.asarray(bias_E, dtype=np.float32)
+    bias_E = _float32(bias_E)
     if bias_E.shape != (num_experts,):
         raise ValueError(f"bias of shape {bias_E.shape} does not fit num_experts={num_experts}")
     if not (finite_E := np.isfinite(bias_E)).all():
         expert = int(np.argmin(finite_E))
-        raise ValueError(f"bias of expert {expert} is {bias_E[expert]}, not a finite number")
+        raise ValueError(f"bias of expert {expert} is {bias_E[expert]}, not a finite number in float32")
     return bias_E
+
+
+def _float32(numbers: ArrayLike) -> Floats:
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
+        return np.asarray(numbers, dtype=np.float32)
+
+
+def chosen_map(index_TK: Ints, num_experts: int) -> Bools:
+    """True where a token chose an expert (T, E); every entry of `index_TK` is an expert."""
+    map_TE = np.zeros((len(index_TK), num_experts), dtype=bool)
+    np.put_along_axis(map_TE, index_TK, True, axis=-1)
+    return map_TE
 
 
 def softmax(logits: Floats, axis: int = -1) -> Floats:
@@ -77,3 +88,16 @@ def softmax(logits: Floats, axis: int = -1) -> Floats:
         powers: Floats = np.exp(logits - logits.max(axis, keepdims=True))
     powers /= powers.sum(axis, keepdims=True)
     return powers
+
+
+def log_sigmoid(logits: Floats) -> Floats:
+    """The logarithm of the sigmoid in float32: close to the logit itself where the sigmoid underflows."""
+    logs: Floats = np.minimum(logits, 0) - np.log1p(np.exp(-np.abs(logits)))
+    return logs
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """1 / (1 + exp(-x)) in float32, without overflow on either side."""
+    powers = np.exp(-np.abs(logits))
+    scores: Floats = np.where(logits >= 0, np.float32(1), powers) / (1 + powers)
+    return scores

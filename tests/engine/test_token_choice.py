@@ -97,6 +97,14 @@ def test_a_logit_that_is_no_number_is_refused_with_its_token_and_expert(value: f
         softmax_top_k(logits_TE, 2)
 
 
+def test_a_float64_logit_or_bias_beyond_float32_is_refused_rather_than_routed_as_infinite() -> None:
+    beyond_E = torch.tensor([0.0, 1e300], dtype=torch.float64)
+    with pytest.raises(ValueError, match="token 0 for expert 1 is inf, not a finite number in float32"):
+        softmax_top_k(beyond_E[None], 1)
+    with pytest.raises(ValueError, match="bias of expert 1 is inf, not a finite number in float32"):
+        softmax_top_k(torch.zeros(1, 2), 1, bias_E=beyond_E)
+
+
 def test_shapes_that_do_not_fit_are_refused_with_both_numbers() -> None:
     with pytest.raises(ValueError, match=r"top_k=8 must lie in 1\.\.num_experts=7"):
         softmax_top_k(random_logits(20, 7), 8)
