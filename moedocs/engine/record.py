@@ -50,6 +50,16 @@ def best_first(scores_TE: Tensor, top_k: int) -> Tensor:
     return scores_TE.detach().sort(dim=-1, descending=True, stable=True).indices[:, :top_k]
 
 
+def listed(scores_TE: Tensor, map_TE: Tensor) -> Tensor:
+    """The chosen of each row of `map_TE`, best first as in `best_first`, with -1 where a token has fewer than others.
+
+    K is the most that any token has, at least 1: for routings that leave the number of experts to each token.
+    """
+    most = max([1, *map_TE.sum(1).tolist()])
+    index_TK = best_first(scores_TE.masked_fill(~map_TE, -torch.inf), most)
+    return index_TK.masked_fill(~map_TE.gather(1, index_TK), -1)
+
+
 def accepted(logits_TE: Tensor, name: str = "router logit") -> Tensor:
     """The router logits in float32, whatever the model runs in.
 

@@ -46,6 +46,16 @@ def best_first(scores_TE: Floats, top_k: int) -> Ints:
     return np.argsort(-scores_TE, axis=-1, kind="stable")[:, :top_k]
 
 
+def listed(scores_TE: Floats, map_TE: Bools) -> Ints:
+    """The chosen of each row of `map_TE`, best first as in `best_first`, with -1 where a token has fewer than others.
+
+    K is the most that any token has, at least 1.
+    """
+    most = int(map_TE.sum(1).max(initial=1))
+    index_TK = best_first(np.where(map_TE, scores_TE, np.float32(-np.inf)), most)
+    return np.where(np.take_along_axis(map_TE, index_TK, axis=1), index_TK, -1)
+
+
 def accepted(logits_TE: ArrayLike, name: str = "router logit") -> Floats:
     """The router logits in float32; raises ValueError unless they are a table of finite numbers, naming the place."""
     logits_TE = _float32(logits_TE)
