@@ -1,0 +1,147 @@
+"""The weights of each kind of attention, one line per tensor; biases and norms are vectors.
+
+D d_model, H heads. Widths are of one head where the name says so.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import singledispatch
+
+from moedocs.config.attention import (
+    AttentionExperts,
+    Convolution,
+    DeltaNet,
+    GroupedQuery,
+    Indexer,
+    Latent,
+    Lightning,
+    Mamba,
+    Mamba2,
+)
+from moedocs.cost.weight import ROUTERS, Weight, matrix, vector
+
+
+@singledispatch
+def attention_weights(attention: object, d_model: int) -> Iterator[Weight]:
+    """The weights of one layer's attention, or of what stands in its place."""
+    raise TypeError(f"no count for {type(attention).__name__}")
+
+
+@attention_weights.register
+def _grouped(attention: GroupedQuery, d_model: int) -> Iterator[Weight]:
+    a, of_encoder = attention, attention.cross
+    query, key, value = a.heads * a.head_dim, a.kv_heads * a.head_dim, a.kv_heads * a.value_dim
+    yield matrix("query", d_model, query)
+    yield replace(matrix("key", d_model, key), of_encoder=of_encoder)
+    yield replace(matrix("value", d_model, value), of_encoder=of_encoder)
+    yield matrix("output", a.heads * a.value_dim, d_model)
+    if a.gate != "none":
+        yield matrix("output gate", d_model, a.heads * (a.value_dim if a.gate == "full" else 1))
+    if a.qkv_bias:
+        yield vector("biases of query, key and value", query + key + value)
+    if a.output_bias:
+        yield vector("bias of output", d_model)
+    if a.qk_norm != "none":
+        yield vector("norms of query and key", 2 * a.head_dim if a.qk_norm == "head" else query + key)
+    if a.sinks:
+        yield vector("sinks", a.heads)
+    if a.buckets:
+        yield vector("biases by distance", a.buckets, a.heads)
+
+
+@attention_weights.register
+def _latent(attention: Latent, d_model: int) -> Iterator[Weight]:
+    a, query = attention, attention.heads * (attention.nope_dim + attention.rope_dim)
+    if a.query_rank is None:
+        yield matrix("query", d_model, query)
+    else:
+        yield matrix("query down", d_model, a.query_rank)
+        yield vector("norm of query", a.query_rank)
+        yield matrix("query up", a.query_rank, query)
+    yield matrix("key and value down", d_model, a.kv_rank + a.rope_dim)
+    yield vector("norm of key and value", a.kv_rank)
+    yield matrix("key and value up", a.kv_rank, a.heads * (a.nope_dim + a.value_dim))
+    yield matrix("output", a.heads * a.value_dim, d_model)
+    if a.bias:
+        yield vector("biases", (a.query_rank or 0) + a.kv_rank + a.rope_dim + d_model)
+    if a.indexer is not None:
+        yield from _indexer(a.indexer, a.query_rank or 0, d_model)
+
+
+def _indexer(indexer: Indexer, query_rank: int, d_model: int) -> Iterator[Weight]:
+    yield matrix("indexer query", query_rank, indexer.heads * indexer.head_dim)
+    yield matrix("indexer key", d_model, indexer.head_dim)
+    yield matrix("indexer weights", d_model, indexer.heads)
+    yield vector("indexer norm", 2 * indexer.head_dim)
+
+
+@attention_weights.register
+def _lightning(attention: Lightning, d_model: int) -> Iterator[Weight]:
+    width = attention.heads * attention.head_dim
+    yield matrix("query, key and value", d_model, 3 * width)
+    yield matrix("output gate", d_model, width)
+    yield matrix("output", width, d_model)
+    yield vector("norm", width)
+
+
+@attention_weights.register
+def _delta_net(attention: DeltaNet, d_model: int) -> Iterator[Weight]:
+    a = attention
+    key, value = a.key_heads * a.key_dim, a.value_heads * a.value_dim
+    yield matrix("query, key, value and gate", d_model, 2 * (key + value))
+    yield matrix("step and decay", d_model, 2 * a.value_heads)
+    yield matrix("convolution", 2 * key + value, a.kernel)
+    yield matrix("output", value, d_model)
+    yield vector("decay", 2 * a.value_heads)
+    yield vector("norm", a.value_dim)
+
+
+@attention_weights.register
+def _mamba(attention: Mamba, d_model: int) -> Iterator[Weight]:
+    a = attention
+    yield matrix("in", d_model, 2 * a.inner)
+    yield matrix("convolution", a.inner, a.kernel)
+    yield matrix("step, B and C", a.inner, a.step_rank + 2 * a.state)
+    yield matrix("step up", a.step_rank, a.inner)
+    yield matrix("out", a.inner, d_model)
+    yield vector("A", a.inner, a.state)
+    yield vector("D and bias of step", 2 * a.inner)
+    yield vector("norms of step, B and C", a.step_rank + 2 * a.state)
+    if a.conv_bias:
+        yield vector("bias of convolution", a.inner)
+    if a.bias:
+        yield vector("biases of in and out", 2 * a.inner + d_model)
+
+
+@attention_weights.register
+def _mamba2(attention: Mamba2, d_model: int) -> Iterator[Weight]:
+    a, inner = attention, attention.heads * attention.head_dim
+    mixed = inner + 2 * a.groups * a.state
+    yield matrix("in", d_model, inner + mixed + a.heads)
+    yield matrix("convolution", mixed, a.kernel)
+    yield matrix("out", inner, d_model)
+    yield vector("A, D and bias of step", 3 * a.heads)
+    yield vector("norm", inner)
+    if a.conv_bias:
+        yield vector("bias of convolution", mixed)
+    if a.bias:
+        yield vector("biases of in and out", inner + mixed + a.heads + d_model)
+
+
+@attention_weights.register
+def _convolution(attention: Convolution, d_model: int) -> Iterator[Weight]:
+    yield matrix("in", d_model, 3 * d_model)
+    yield matrix("convolution", d_model, attention.kernel)
+    yield matrix("out", d_model, d_model)
+    if attention.bias:
+        yield vector("biases", 5 * d_model)
+
+
+@attention_weights.register
+def _attention_experts(attention: AttentionExperts, d_model: int) -> Iterator[Weight]:
+    a, width = attention, attention.kv_heads * attention.head_dim
+    yield matrix("key and value", d_model, 2 * width)
+    yield replace(matrix("query of an expert", d_model, width), stored=a.experts, used=a.top_k)
+    yield replace(matrix("output of an expert", width, d_model), stored=a.experts, used=a.top_k)
+    yield vector("bias of output", d_model)
+    yield matrix("of attention", d_model, a.experts, part=ROUTERS)

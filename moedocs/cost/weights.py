@@ -1,0 +1,92 @@
+"""Every weight of a model, and how many of its layers have it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import singledispatch
+
+from moedocs.config.architecture import Architecture, Dense, Experts, Layer
+from moedocs.cost.attention import attention_weights
+from moedocs.cost.weight import (
+    DENSE,
+    EMBEDDING,
+    HEAD,
+    NORMS,
+    POSITIONS,
+    ROUTED,
+    ROUTERS,
+    SHARED,
+    Weight,
+    matrix,
+    vector,
+)
+
+
+def model_weights(model: Architecture) -> Iterator[tuple[Weight, int]]:
+    """Each weight with the number of layers that have it; what is outside all layers comes once."""
+    yield vector("tokens", model.vocab_size, model.d_model, part=EMBEDDING), 1
+    if model.positions:
+        yield vector("learned positions", model.positions, model.d_model, part=POSITIONS), 1
+    for layers, of_encoder in ((model.encoder, True), (model.layers, False)):
+        for layer, times in _alike(layers):
+            for weight in layer_weights(layer, model.d_model, norm_bias=model.norm_bias):
+                yield (replace(weight, of_encoder=True) if of_encoder else weight), times
+    for name in ("weight", "bias")[: 1 + model.norm_bias]:
+        yield vector(f"final {name}", model.d_model, part=NORMS), model.final_norms
+    yield replace(matrix("to the vocabulary", model.d_model, model.vocab_size, part=HEAD), stored=not model.tied), 1
+    if model.head_bias:
+        yield vector("bias", model.vocab_size, part=HEAD), 1
+
+
+def _alike(layers: tuple[Layer, ...]) -> list[tuple[Layer, int]]:
+    counted: dict[Layer, int] = {}
+    for layer in layers:
+        counted[layer] = counted.get(layer, 0) + 1
+    return list(counted.items())
+
+
+def layer_weights(layer: Layer, d_model: int, *, norm_bias: bool = False) -> Iterator[Weight]:
+    """The weights of one layer."""
+    for attention in layer.attention:
+        yield from attention_weights(attention, d_model)
+    for network in layer.feed_forward:
+        yield from network_weights(network, d_model)
+    if layer.norms:
+        for name in ("weight", "bias")[: 1 + norm_bias]:
+            yield vector(f"{layer.norms} per layer, {name}", layer.norms, d_model, part=NORMS)
+
+
+@singledispatch
+def network_weights(network: object, d_model: int) -> Iterator[Weight]:
+    """The weights of one feed-forward network or layer of experts."""
+    raise TypeError(f"no count for {type(network).__name__}")
+
+
+@network_weights.register
+def _dense(network: Dense, d_model: int) -> Iterator[Weight]:
+    yield from _feed_forward(DENSE, d_model, network.width, network.matrices, network.bias)
+
+
+def _feed_forward(part: str, d_model: int, width: int, matrices: int, bias: bool) -> Iterator[Weight]:
+    for name in ("gate", "up")[3 - matrices :]:
+        yield matrix(name, d_model, width, part=part)
+    yield matrix("down", width, d_model, part=part)
+    if bias:
+        yield vector("biases", (matrices - 1) * width + d_model, part=part)
+
+
+@network_weights.register
+def _experts(network: Experts, d_model: int) -> Iterator[Weight]:
+    choices = network.experts + network.no_ops
+    yield matrix("router", d_model, choices, part=ROUTERS)
+    if network.router_bias:
+        yield vector("bias", choices, part=ROUTERS)
+    if network.selection_bias == "parameter":
+        yield vector("selection bias", choices, part=ROUTERS)
+    for weight in _feed_forward(ROUTED, d_model, network.width, network.matrices, network.bias):
+        yield replace(weight, stored=network.experts, used=min(network.top_k, network.experts))
+    if network.output_bias:
+        yield vector("bias of output", d_model, part=ROUTED)
+    if network.shared_width:
+        yield from _feed_forward(SHARED, d_model, network.shared_width, network.matrices, network.shared_bias)
+    if network.shared_gate:
+        yield matrix("gate of shared experts", d_model, 1, part=SHARED)
