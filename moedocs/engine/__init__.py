@@ -2,7 +2,19 @@
 
 from moedocs.config import BalanceConfig, Groups, RoutingConfig, capacity
 from moedocs.engine.agreement import choice_overlap, expert_matching, expert_similarity, first_choice_agreement, renamed
-from moedocs.engine.balance import auxiliary_loss, load, updated_bias
+from moedocs.engine.balance import (
+    assignment_share,
+    auxiliary_loss,
+    balancing_loss,
+    importance_loss,
+    l1_loss,
+    load,
+    load_loss,
+    pooled,
+    updated_bias,
+    updated_l1_weight,
+    z_loss,
+)
 from moedocs.engine.depth import DepthRouting, random_depth, through, top_c
 from moedocs.engine.depth_block import DepthBlock, Predictor
 from moedocs.engine.depth_sampling import (
@@ -33,8 +45,17 @@ from moedocs.engine.metrics import (
     router_entropy,
     unserved_share,
 )
+from moedocs.engine.noise import (
+    gshard_top_2,
+    jittered,
+    load_probability,
+    noisy_logits,
+    noisy_top_k,
+    with_random_second,
+)
 from moedocs.engine.overflow import with_capacity
 from moedocs.engine.record import Routing
+from moedocs.engine.specimens import constant_mean, constant_sum
 from moedocs.engine.token_choice import sigmoid_top_k, softmax_top_k, switch_top_1, top_k_softmax
 from moedocs.engine.transformer import Trace, Transformer, trace
 
@@ -51,7 +72,9 @@ __all__ = [
     "Trace",
     "Transformer",
     "always_skip_accuracy",
+    "assignment_share",
     "auxiliary_loss",
+    "balancing_loss",
     "byte_category_load",
     "capacity",
     "category_load",
@@ -60,6 +83,8 @@ __all__ = [
     "choice_overlap",
     "choice_recall",
     "coefficient_of_variation",
+    "constant_mean",
+    "constant_sum",
     "dead_experts",
     "dense_dispatch",
     "depth_auxiliary_loss",
@@ -67,13 +92,22 @@ __all__ = [
     "expert_matching",
     "expert_similarity",
     "first_choice_agreement",
+    "gshard_top_2",
+    "importance_loss",
+    "jittered",
+    "l1_loss",
     "load",
     "load_entropy",
     "load_imbalance",
+    "load_loss",
+    "load_probability",
     "load_share",
     "mutual_information",
+    "noisy_logits",
+    "noisy_top_k",
     "normalised_mutual_information",
     "padded_share",
+    "pooled",
     "predictor_loss",
     "random_depth",
     "renamed",
@@ -91,5 +125,8 @@ __all__ = [
     "trace",
     "unserved_share",
     "updated_bias",
+    "updated_l1_weight",
     "with_capacity",
+    "with_random_second",
+    "z_loss",
 ]

@@ -2,8 +2,20 @@
 
 from moedocs.config import BalanceConfig, Groups, RoutingConfig, capacity
 from moedocs.lite.agreement import choice_overlap, expert_matching, expert_similarity, first_choice_agreement, renamed
-from moedocs.lite.balance import auxiliary_loss, load, updated_bias
-from moedocs.lite.chance import binomial_overflow, inclusion_probability
+from moedocs.lite.balance import (
+    assignment_share,
+    auxiliary_loss,
+    balancing_loss,
+    importance_loss,
+    l1_loss,
+    load,
+    load_loss,
+    pooled,
+    updated_bias,
+    updated_l1_weight,
+    z_loss,
+)
+from moedocs.lite.chance import binomial_overflow, inclusion_probability, mean_overflow, multinomial_overflow
 from moedocs.lite.depth import DepthRouting, random_depth, through, top_c
 from moedocs.lite.depth_sampling import (
     always_skip_accuracy,
@@ -32,8 +44,17 @@ from moedocs.lite.metrics import (
     router_entropy,
     unserved_share,
 )
+from moedocs.lite.noise import (
+    gshard_top_2,
+    jittered,
+    load_probability,
+    noisy_logits,
+    noisy_top_k,
+    with_random_second,
+)
 from moedocs.lite.overflow import with_capacity
 from moedocs.lite.record import Routing
+from moedocs.lite.specimens import constant_mean, constant_sum
 from moedocs.lite.token_choice import sigmoid_top_k, softmax_top_k, switch_top_1, top_k_softmax
 
 __all__ = [
@@ -43,7 +64,9 @@ __all__ = [
     "Routing",
     "RoutingConfig",
     "always_skip_accuracy",
+    "assignment_share",
     "auxiliary_loss",
+    "balancing_loss",
     "binomial_overflow",
     "byte_category_load",
     "capacity",
@@ -53,20 +76,33 @@ __all__ = [
     "choice_overlap",
     "choice_recall",
     "coefficient_of_variation",
+    "constant_mean",
+    "constant_sum",
     "dead_experts",
     "depth_auxiliary_loss",
     "dropped_share",
     "expert_matching",
     "expert_similarity",
     "first_choice_agreement",
+    "gshard_top_2",
+    "importance_loss",
     "inclusion_probability",
+    "jittered",
+    "l1_loss",
     "load",
     "load_entropy",
     "load_imbalance",
+    "load_loss",
+    "load_probability",
     "load_share",
+    "mean_overflow",
+    "multinomial_overflow",
     "mutual_information",
+    "noisy_logits",
+    "noisy_top_k",
     "normalised_mutual_information",
     "padded_share",
+    "pooled",
     "predictor_logits",
     "predictor_loss",
     "random_depth",
@@ -81,5 +117,8 @@ __all__ = [
     "top_k_softmax",
     "unserved_share",
     "updated_bias",
+    "updated_l1_weight",
     "with_capacity",
+    "with_random_second",
+    "z_loss",
 ]
