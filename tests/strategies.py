@@ -1,6 +1,7 @@
 """What hypothesis draws: routings and transformers of small shapes, with every extreme among them."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from moedocs.config import RoutingConfig, TransformerConfig
+from moedocs.config.model import DepthWeight
 
 # ties, signed zeros and the ends of float32 among ordinary logits
 LOGITS = st.floats(-8, 8, width=32) | st.sampled_from([0.0, -0.0, 1.0, 1e4, -1e4, 3e38, -3e38])
@@ -46,3 +48,17 @@ def transformers(draw: st.DrawFn, sparse: bool = True) -> TransformerConfig:
         routing=routing if sparse else None,
         tied_embeddings=draw(st.booleans()),
     )
+
+
+@dataclass(frozen=True)
+class DepthCase:
+    logits_BS: NDArray[np.float32]
+    capacity: int
+    weight: DepthWeight
+
+
+@st.composite
+def depth_cases(draw: st.DrawFn, least: int = 0, elements: st.SearchStrategy[float] = LOGITS) -> DepthCase:
+    shape = (draw(st.integers(least, 4)), draw(st.integers(least, 9)))
+    logits_BS = draw(arrays(np.float32, shape, elements=elements))
+    return DepthCase(logits_BS, draw(st.integers(least, shape[1])), draw(st.sampled_from(get_args(DepthWeight))))

@@ -89,8 +89,9 @@ def _through(x_BSD: Tensor, weights_BS: Tensor, index_BC: Tensor, block: Delta) 
     if delta_BCD.shape != chosen_BCD.shape:
         raise ValueError(f"the block made {tuple(delta_BCD.shape)} of tokens {tuple(chosen_BCD.shape)}")
     weights_BC1 = weights_BS.gather(1, index_BC)[..., None].to(x_BSD.dtype)
-    # only the chosen rows are touched: adding zeros to the others would turn their -0.0 into 0.0
-    return x_BSD.flatten(0, 1).index_add(0, flat_N, (delta_BCD * weights_BC1).flatten(0, 1)).view_as(x_BSD)
+    # the others are not even added a zero, which would turn their -0.0 into 0.0
+    passed_ND = (chosen_BCD + delta_BCD * weights_BC1).flatten(0, 1)
+    return x_BSD.flatten(0, 1).index_copy(0, flat_N, passed_ND).view_as(x_BSD)
 
 
 def path_weights(logits_BS: Tensor, map_BS: Tensor, weight: DepthWeight) -> Tensor:
