@@ -1,6 +1,6 @@
 """What routing at random does, without drawing: exact values to stand beside a simulation.
 
-Shapes: E num_experts · K top_k · U moments of time
+Shapes: E num_experts · K top_k · U moments of time · X tokens left · Y tokens dropped
 """
 
 import numpy as np
@@ -24,6 +24,67 @@ def binomial_overflow(num_tokens: int, probability: float, capacity: int) -> flo
     heights = np.append(0.0, steps.cumsum())
     chances = np.exp(heights - heights.max())
     return float((chances * np.maximum(tokens - capacity, 0)).sum() / chances.sum())
+
+
+def mean_overflow(num_tokens: int, shares_E: ArrayLike, capacity: int) -> float:
+    """Expected tokens dropped in all when each of T picks one expert by these shares: a sum of binomial overflows.
+
+    The loads hang together, as they sum to T; the mean of a sum does not care. For its spread see
+    `multinomial_overflow`.
+    """
+    return sum(binomial_overflow(num_tokens, float(share), capacity) for share in _accepted_shares(shares_E))
+
+
+def multinomial_overflow(num_tokens: int, shares_E: ArrayLike, capacity: int) -> NDArray[np.float64]:
+    """Chance (T + 1,) that 0, 1, …, T tokens are dropped in all when each of T picks one expert by these shares.
+
+    Exact but for rounding: the experts come one after the other, each takes a binomial number of the tokens that are
+    left, and the joint chances of tokens left and tokens dropped are carried on. Nothing is subtracted, so small
+    chances are right too. Takes about E * T^3 / 6 steps: made for hundreds of tokens, not for thousands.
+    """
+    shares_E = _accepted_shares(shares_E)
+    if num_tokens < 0 or capacity < 0:
+        raise ValueError(f"num_tokens={num_tokens} and capacity={capacity} must not be negative")
+    later_E = np.append(shares_E[:0:-1].cumsum()[::-1], 0)
+    left_dropped_XY = np.zeros((num_tokens + 1, num_tokens + 1))
+    left_dropped_XY[num_tokens, 0] = 1
+    for share, later in zip(shares_E, later_E, strict=True):
+        if share:
+            taken_XX = _binomials(num_tokens, share / (share + later), later / (share + later))
+            left_dropped_XY = _one_expert_served(left_dropped_XY, taken_XX, capacity)
+    return np.asarray(left_dropped_XY[0])
+
+
+def _one_expert_served(
+    before_XY: NDArray[np.float64], taken_XX: NDArray[np.float64], capacity: int
+) -> NDArray[np.float64]:
+    """Joint chances of tokens left (X) and dropped (Y) once an expert has taken its share of those left."""
+    size = len(before_XY)
+    after_XY = np.zeros_like(before_XY)
+    for taken in range(size):
+        over = max(taken - capacity, 0)
+        after_XY[: size - taken, over:] += taken_XX[taken:, [taken]] * before_XY[taken:, : size - over]
+    return after_XY
+
+
+def _binomials(most: int, chance: float, other: float) -> NDArray[np.float64]:
+    """Row n, column x: the chance of x successes in n trials, for every n up to `most`, by Pascal's rule.
+
+    `other` is 1 - chance, from whoever has it without the rounding of a difference.
+    """
+    table_XX = np.zeros((most + 1, most + 1))
+    table_XX[0, 0] = 1
+    for trials in range(1, most + 1):
+        table_XX[trials] = other * table_XX[trials - 1]
+        table_XX[trials, 1:] += chance * table_XX[trials - 1, :-1]
+    return table_XX
+
+
+def _accepted_shares(shares_E: ArrayLike) -> NDArray[np.float64]:
+    shares_E = np.asarray(shares_E, dtype=np.float64)
+    if shares_E.ndim != 1 or not (shares_E >= 0).all() or not abs(shares_E.sum() - 1) < 1e-6:
+        raise ValueError(f"shares must be a row of numbers, at least 0, that sum to 1, not {shares_E}")
+    return np.asarray(shares_E / shares_E.sum())
 
 
 def inclusion_probability(weights_E: ArrayLike, top_k: int) -> NDArray[np.float64]:

@@ -1,0 +1,23 @@
+"""Tokens that are counted together, in NumPy: the twin of moedocs.engine.grouping.
+
+Shapes: T tokens · G groups · S tokens of one group · E num_experts
+"""
+
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = TypeVar("Kind", bound=np.generic)
+
+
+def in_groups(table_TE: NDArray[Kind], group_size: int | None) -> np.ndarray[Any, np.dtype[Kind]]:
+    """The table (T, E) cut into (G, S, E), S = `group_size` tokens that follow each other; None is one group of all.
+
+    Raises ValueError where the last group would not be full.
+    """
+    num_tokens, num_experts = table_TE.shape
+    size = max(num_tokens, 1) if group_size is None else group_size
+    if size < 1 or num_tokens % size:
+        raise ValueError(f"{num_tokens} tokens cannot be cut into groups of group_size={size}")
+    return table_TE.reshape(num_tokens // size, size, num_experts)
