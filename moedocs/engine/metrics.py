@@ -45,8 +45,8 @@ def load_entropy(load_E: Tensor) -> Tensor:
 
     One expert alone counts as balanced: 1.
     """
-    most = math.log(len(load_E))
-    return _entropy(load_share(load_E)) / most if most else load_share(load_E).sum()
+    share_E = load_share(load_E)
+    return _entropy(share_E) / math.log(len(share_E)) if len(share_E) > 1 else share_E.sum()
 
 
 def dead_experts(load_E: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ def unserved_share(routing: Routing) -> Tensor:
     """Share of tokens that no expert computes, dropped by all they chose or, in expert choice, chosen by none."""
     if len(routing.map_TE) == 0:
         raise ValueError("the unserved share of 0 tokens is not defined")
-    return 1 - routing.map_TE.any(1).double().mean()
+    return (~routing.map_TE.any(1)).double().mean()
 
 
 def padded_share(routing: Routing, capacity: int, *, group_size: int | None = None) -> Tensor:
@@ -92,11 +92,11 @@ def padded_share(routing: Routing, capacity: int, *, group_size: int | None = No
     kept_GE = routing.map_TE.view(-1, group_size, num_experts).sum(1)
     if kept_GE.max() > capacity:
         raise ValueError(f"an expert holds {kept_GE.max()} tokens of a group: more than capacity={capacity}")
-    return 1 - kept_GE.sum() / torch.tensor(capacity * kept_GE.numel(), dtype=torch.float64)
+    return (capacity - kept_GE).double().mean() / capacity
 
 
 def _counts(load_E: Tensor) -> Tensor:
-    if load_E.ndim != 1 or not load_E.isfinite().all() or (load_E < 0).any():
+    if load_E.ndim != 1 or len(load_E) == 0 or not load_E.isfinite().all() or (load_E < 0).any():
         raise ValueError(f"a load must be one count, at least 0, per expert, not {load_E.tolist()}")
     return load_E.double()
 

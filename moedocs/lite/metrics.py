@@ -41,8 +41,7 @@ def load_imbalance(load_E: ArrayLike) -> float:
 def load_entropy(load_E: ArrayLike) -> float:
     """Entropy of the load over its largest value, log E: 1 at perfect balance (and for one expert), 0 at collapse."""
     share_E = load_share(load_E)
-    most = math.log(len(share_E))
-    return float(_entropy(share_E) / most) if most else 1.0
+    return float(_entropy(share_E) / math.log(len(share_E))) if len(share_E) > 1 else 1.0
 
 
 def dead_experts(load_E: ArrayLike) -> int:
@@ -72,7 +71,7 @@ def unserved_share(routing: Routing) -> float:
     """Share of tokens that no expert computes, dropped by all they chose or, in expert choice, chosen by none."""
     if len(routing.map_TE) == 0:
         raise ValueError("the unserved share of 0 tokens is not defined")
-    return float(1 - routing.map_TE.any(1).mean())
+    return float((~routing.map_TE.any(1)).mean())
 
 
 def padded_share(routing: Routing, capacity: int, *, group_size: int | None = None) -> float:
@@ -87,12 +86,12 @@ def padded_share(routing: Routing, capacity: int, *, group_size: int | None = No
     kept_GE = routing.map_TE.reshape(-1, group_size, num_experts).sum(1)
     if kept_GE.max() > capacity:
         raise ValueError(f"an expert holds {kept_GE.max()} tokens of a group: more than capacity={capacity}")
-    return float(1 - kept_GE.sum() / (capacity * kept_GE.size))
+    return float((capacity - kept_GE).mean() / capacity)
 
 
 def _counts(load_E: ArrayLike) -> Doubles:
     counts_E = np.asarray(load_E, dtype=np.float64)
-    if counts_E.ndim != 1 or not np.isfinite(counts_E).all() or (counts_E < 0).any():
+    if counts_E.ndim != 1 or len(counts_E) == 0 or not np.isfinite(counts_E).all() or (counts_E < 0).any():
         raise ValueError(f"a load must be one count, at least 0, per expert, not {np.asarray(load_E).tolist()}")
     return counts_E
 
