@@ -57,7 +57,8 @@ from moedocs.engine.overflow import with_capacity
 from moedocs.engine.record import Routing
 from moedocs.engine.specimens import constant_mean, constant_sum
 from moedocs.engine.token_choice import sigmoid_top_k, softmax_top_k, switch_top_1, top_k_softmax
-from moedocs.engine.transformer import Trace, Transformer, trace
+from moedocs.engine.trace import Trace, trace
+from moedocs.engine.transformer import Output, Transformer
 
 __all__ = [
     "BalanceConfig",
@@ -66,6 +67,7 @@ __all__ = [
     "Experts",
     "Groups",
     "MoELayer",
+    "Output",
     "Predictor",
     "Routing",
     "RoutingConfig",

@@ -1,5 +1,7 @@
 """A small decoder over bytes: pre-norm blocks of causal attention and a feed-forward network, dense or of experts.
 
+Any of its blocks may be one that only some tokens pass through.
+
 Shapes: B sequences · S sequence length · T = B * S tokens · D d_model · H heads · W width of a head ·
         Q = H * W · P the same for heads of keys and values · E num_experts · K top_k · V vocab_size
 """
@@ -11,6 +13,8 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from moedocs.config import TransformerConfig
+from moedocs.engine.depth import DepthRouting
+from moedocs.engine.depth_block import DepthBlock
 from moedocs.engine.layer import Dispatch, MoELayer, fan_in, swiglu
 from moedocs.engine.record import Routing
 
@@ -18,18 +22,22 @@ ROTARY_BASE = 10_000.0
 NORM_EPSILON = 1e-5
 
 
-def rotated(x_BHSW: Tensor) -> Tensor:
-    """Turn the pair (i, i + W/2) of position s by the angle s * base^(-2i/W) (RoFormer, eq. 15; halves as in Llama)."""
-    length, width = x_BHSW.shape[-2:]
+def rotated(x_BHSW: Tensor, positions_BS: Tensor) -> Tensor:
+    """Turn the pair (i, i + W/2) at position p by the angle p * base^(-2i/W) (RoFormer, eq. 15; halves as in Llama)."""
+    width = x_BHSW.shape[-1]
     frequency_W = ROTARY_BASE ** (-torch.arange(0, width, 2, device=x_BHSW.device) / width)
-    angle_SW = torch.arange(length, device=x_BHSW.device)[:, None] * frequency_W
-    cos_SW, sin_SW = angle_SW.cos().to(x_BHSW.dtype), angle_SW.sin().to(x_BHSW.dtype)
+    angle_B1SW = positions_BS[:, None, :, None] * frequency_W
+    cos_B1SW, sin_B1SW = angle_B1SW.cos().to(x_BHSW.dtype), angle_B1SW.sin().to(x_BHSW.dtype)
     a, b = x_BHSW.chunk(2, dim=-1)
-    return torch.cat([a * cos_SW - b * sin_SW, b * cos_SW + a * sin_SW], dim=-1)
+    return torch.cat([a * cos_B1SW - b * sin_B1SW, b * cos_B1SW + a * sin_B1SW], dim=-1)
 
 
 class Attention(nn.Module):
-    """Causal attention with rotary positions; several query heads may share one head of keys and values."""
+    """Causal attention with rotary positions; several query heads may share one head of keys and values.
+
+    The tokens come in the order of their positions, which need not follow each other: where some tokens go past a
+    block, the others attend to one another at the positions that they have in the whole sequence.
+    """
 
     def __init__(self, config: TransformerConfig, *, generator: Generator) -> None:
         super().__init__()
@@ -40,9 +48,12 @@ class Attention(nn.Module):
         self.value_PD = fan_in(keys, d_model, inputs=d_model, generator=generator)
         self.output_DQ = fan_in(d_model, queries, inputs=queries, generator=generator)
 
-    def forward(self, x_BSD: Tensor) -> Tensor:
-        query_BHSW = rotated(self._heads(x_BSD, self.query_QD, self.heads))
-        key_BHSW = rotated(self._heads(x_BSD, self.key_PD, self.kv_heads))
+    def forward(self, x_BSD: Tensor, positions_BS: Tensor | None = None) -> Tensor:
+        """What each token gathers from itself and those before it; no positions given are 0, 1, 2, …"""
+        if positions_BS is None:
+            positions_BS = torch.arange(x_BSD.shape[1], device=x_BSD.device)[None]
+        query_BHSW = rotated(self._heads(x_BSD, self.query_QD, self.heads), positions_BS)
+        key_BHSW = rotated(self._heads(x_BSD, self.key_PD, self.kv_heads), positions_BS)
         value_BHSW = self._heads(x_BSD, self.value_PD, self.kv_heads)
         mixed_BHSW = scaled_dot_product_attention(
             query_BHSW, key_BHSW, value_BHSW, is_causal=True, enable_gqa=self.kv_heads != self.heads
@@ -71,18 +82,20 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """x + attention(norm(x)), then that + feed-forward(norm of that)."""
 
-    def __init__(self, config: TransformerConfig, *, generator: Generator, dispatch: Dispatch) -> None:
+    def __init__(
+        self, config: TransformerConfig, *, sparse: bool, generator: Generator, dispatch: Dispatch = "sorted"
+    ) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.d_model, eps=NORM_EPSILON)
         self.attention = Attention(config, generator=generator)
         self.feed_forward_norm = nn.RMSNorm(config.d_model, eps=NORM_EPSILON)
         self.feed_forward: FeedForward | MoELayer
-        if config.routing is None:
-            self.feed_forward = FeedForward(config.d_model, config.d_ff, generator=generator)
-        else:
+        if sparse and config.routing is not None:
             self.feed_forward = MoELayer(
                 config.d_model, config.d_ff, config.routing, generator=generator, dispatch=dispatch
             )
+        else:
+            self.feed_forward = FeedForward(config.d_model, config.dense_width, generator=generator)
 
     def attend(self, x_BSD: Tensor) -> Tensor:
         """The residual stream after attention: what the feed-forward half starts from."""
@@ -90,9 +103,29 @@ class Block(nn.Module):
         return x_BSD + mixed_BSD
 
     def forward(self, x_BSD: Tensor) -> tuple[Tensor, Routing | None]:
+        """The residual stream after the block, and the Routing of its experts if it has any."""
         residual_BSD = self.attend(x_BSD)
         out_BSD, routing = self.feed_forward(self.feed_forward_norm(residual_BSD))
         return residual_BSD + out_BSD, routing
+
+    def delta(self, x_BCD: Tensor, positions_BC: Tensor) -> tuple[Tensor, Routing | None]:
+        """What the block adds to tokens at these positions, attention and feed-forward together."""
+        mixed_BCD: Tensor = self.attention(self.attention_norm(x_BCD), positions_BC)
+        out_BCD, routing = self.feed_forward(self.feed_forward_norm(x_BCD + mixed_BCD))
+        return mixed_BCD + out_BCD, routing
+
+
+@dataclass(frozen=True, eq=False)
+class Output:
+    """Logits (B, S, V) of each next byte, and from bottom to top the Routing of each MoE layer and of each depth.
+
+    A dense model has neither. Experts inside a block that tokens may go past see only those that pass: their Routing
+    has B * C rows.
+    """
+
+    logits_BSV: Tensor
+    routings: list[Routing]
+    depths: list[DepthRouting]
 
 
 class Transformer(nn.Module):
@@ -105,22 +138,31 @@ class Transformer(nn.Module):
         # a lookup adds up one row, the tied head adds up d_model products: that is the fan-in of each
         inputs = d_model if config.tied_embeddings else 1
         self.embedding_VD = fan_in(vocab, d_model, inputs=inputs, generator=generator)
-        blocks = [Block(config, generator=generator, dispatch=dispatch) for _ in range(config.num_layers)]
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = nn.ModuleList(_block(config, n, generator, dispatch) for n in range(config.num_layers))
         self.norm = nn.RMSNorm(d_model, eps=NORM_EPSILON)
         if not config.tied_embeddings:
             self.head_VD = fan_in(vocab, d_model, inputs=d_model, generator=generator)
 
-    def forward(self, bytes_BS: Tensor) -> tuple[Tensor, list[Routing]]:
-        """Logits (B, S, V) of each next byte, and the Routing of each layer, none for a dense model."""
+    def forward(self, bytes_BS: Tensor, *, causal: bool = False, generator: Generator | None = None) -> Output:
+        """Logits of each next byte and who went where.
+
+        The top C of a sequence that pass a block are not causal, nor are some routings of experts: such logits are for
+        training. causal=True chooses in depth as sampling must, each token judged by itself. The `generator` is for
+        what draws: a random depth, noise.
+        """
         x_BSD = self.embed(bytes_BS)
-        routings = []
+        routings: list[Routing] = []
+        depths: list[DepthRouting] = []
         for block in self.blocks:
-            x_BSD, routing = block(x_BSD)
-            if routing is not None:
-                routings.append(routing)
+            if isinstance(block, DepthBlock):
+                x_BSD, inside, depth = block(x_BSD, causal=causal, generator=generator)
+                routings.extend(inside)
+                depths.append(depth)
+            else:
+                x_BSD, routing = block(x_BSD)
+                routings.extend([] if routing is None else [routing])
         head_VD = self.embedding_VD if self.config.tied_embeddings else self.head_VD
-        return linear(self.norm(x_BSD), head_VD), routings
+        return Output(linear(self.norm(x_BSD), head_VD), routings, depths)
 
     def embed(self, bytes_BS: Tensor) -> Tensor:
         """The residual stream (B, S, D) before the first block; bytes may come as uint8."""
@@ -136,61 +178,8 @@ class Transformer(nn.Module):
             layer.update_bias(routing)
 
 
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """Everything one token meets in one MoE layer: sum_D = sum_e weights_E outputs_ED, output_D = residual_D + sum_D.
-
-    `x_D` is the normalised input that router and experts see, `residual_D` what passes around them; `outputs_ED` holds
-    the idle experts' answers too, which the layer itself never computes.
-    """
-
-    residual_D: Tensor
-    x_D: Tensor
-    logits_E: Tensor
-    probs_E: Tensor
-    index_K: Tensor
-    map_E: Tensor
-    weights_E: Tensor
-    dropped_E: Tensor
-    outputs_ED: Tensor
-    sum_D: Tensor
-    output_D: Tensor
-
-
-@torch.no_grad()
-def trace(model: Transformer, bytes_S: Tensor, layer: int, position: int) -> Trace:
-    """Follow the token at `position` of one sequence through MoE layer `layer`, both counted from 0.
-
-    The whole sequence is routed, so a capacity drops what it would drop in a batch of this one sequence.
-    """
-    if not 0 <= position < len(bytes_S):
-        raise ValueError(f"position={position} must lie in 0..{len(bytes_S) - 1}")
-    block, moe = _moe_block(model, layer)
-    x_BSD = model.embed(bytes_S[None])
-    for below in model.blocks[:layer]:
-        x_BSD, _ = below(x_BSD)
-    residual_SD = block.attend(x_BSD)[0]
-    x_SD = block.feed_forward_norm(residual_SD)
-    sum_SD, routing = moe(x_SD)
-    return Trace(
-        residual_D=residual_SD[position],
-        x_D=x_SD[position],
-        logits_E=routing.logits_TE[position],
-        probs_E=routing.probs_TE[position],
-        index_K=routing.index_TK[position],
-        map_E=routing.map_TE[position],
-        weights_E=routing.weights_TE[position],
-        dropped_E=routing.dropped_TE[position],
-        outputs_ED=moe.experts(x_SD[[position]])[0],
-        sum_D=sum_SD[position],
-        output_D=residual_SD[position] + sum_SD[position],
-    )
-
-
-def _moe_block(model: Transformer, layer: int) -> tuple[Block, MoELayer]:
-    if not 0 <= layer < len(model.blocks):
-        raise ValueError(f"layer={layer} must lie in 0..{len(model.blocks) - 1}")
-    block = model.blocks[layer]
-    if not isinstance(block, Block) or not isinstance(block.feed_forward, MoELayer):
-        raise ValueError(f"layer={layer} is dense: it has no experts to trace")
-    return block, block.feed_forward
+def _block(config: TransformerConfig, number: int, generator: Generator, dispatch: Dispatch) -> Block | DepthBlock:
+    block = Block(config, sparse=number in config.moe_blocks, generator=generator, dispatch=dispatch)
+    if config.depth is None or number not in config.depth_blocks:
+        return block
+    return DepthBlock(block, config.d_model, config.depth, generator=generator)

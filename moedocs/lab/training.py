@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from moedocs.config import TrainingConfig, TransformerConfig
-from moedocs.engine import Routing, Transformer, auxiliary_loss, load
+from moedocs.engine import Output, Routing, Transformer, auxiliary_loss, load
 from moedocs.lab.corpora import text
 from moedocs.problem import Problem
 
@@ -95,29 +95,29 @@ def validation(domain: str, length: int) -> Tensor:
 def look(model: Transformer, run: Run, step: int) -> Look:
     """Validation loss and load of the model as it stands, on the same bytes whatever the seed."""
     bytes_BS = torch.cat([validation(domain, run.training.sequence_length) for domain in run.domains])
-    loss, routings = _loss(model, bytes_BS)
-    shares = [load(routing) / routing.index_TK.numel() for routing in routings]
+    loss, output = _loss(model, bytes_BS)
+    shares = [counts_E / counts_E.sum() for counts_E in map(load, output.routings)]
     return Look(step, loss.item(), [share_E.tolist() for share_E in shares])
 
 
 def _step(model: Transformer, optimizer: torch.optim.Optimizer, bytes_BS: Tensor, step: int) -> float:
     try:
-        loss, routings = _loss(model, bytes_BS)
+        loss, output = _loss(model, bytes_BS)
     except ValueError as error:  # the router refuses logits that are not finite
         raise TrainingError(f"training stopped at step {step}: {error}") from None
     optimizer.zero_grad()
-    torch.autograd.backward(loss + _balancing(model, routings))
+    torch.autograd.backward(loss + _balancing(model, output.routings))
     norm = torch.nn.utils.get_total_norm([weight.grad for weight in model.parameters() if weight.grad is not None])
     if not (loss.isfinite() and norm.isfinite()):
         raise TrainingError(f"training stopped at step {step}: loss {loss.item()}, gradient norm {norm.item()}")
     optimizer.step()
-    model.update_biases(routings)
+    model.update_biases(output.routings)
     return loss.item()
 
 
-def _loss(model: Transformer, bytes_BS: Tensor) -> tuple[Tensor, list[Routing]]:
-    logits_BSV, routings = model(bytes_BS[:, :-1])
-    return cross_entropy(logits_BSV.flatten(0, 1), bytes_BS[:, 1:].flatten().long()), routings
+def _loss(model: Transformer, bytes_BS: Tensor) -> tuple[Tensor, Output]:
+    output: Output = model(bytes_BS[:, :-1])
+    return cross_entropy(output.logits_BSV.flatten(0, 1), bytes_BS[:, 1:].flatten().long()), output
 
 
 def _balancing(model: Transformer, routings: list[Routing]) -> Tensor:

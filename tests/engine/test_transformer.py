@@ -40,14 +40,14 @@ def test_a_block_passes_a_dropped_token_on_by_the_residual_alone() -> None:
 
 def test_the_bias_moves_only_when_asked_and_only_where_there_is_one() -> None:
     biased = small(RoutingConfig(num_experts=4, top_k=2, balance=BalanceConfig(bias_rate=0.5)))
-    _, routings = biased(text(2, 10))
+    routings = biased(text(2, 10)).routings
     assert not any(layer.bias_E.any() for layer in biased.moe_layers() if layer.bias_E is not None)
     biased.update_biases(routings)
     for layer, routing in zip(biased.moe_layers(), routings, strict=True):
         assert layer.bias_E is not None
         assert layer.bias_E.tolist() == (0.5 * (10 - routing.map_TE.sum(0)).sign()).tolist()  # 2 * 10 * 2 / 4 = 10
     plain = small()
-    plain.update_biases(plain(text(2, 10))[1])
+    plain.update_biases(plain(text(2, 10)).routings)
     assert [layer.bias_E for layer in plain.moe_layers()] == [None] * 3
 
 
@@ -64,9 +64,9 @@ def test_the_same_seed_gives_the_same_model_and_no_other_randomness_is_touched()
 @pytest.mark.parametrize("tied", [False, True])
 def test_every_parameter_of_a_model_learns(routing: RoutingConfig | None, tied: bool) -> None:
     model = small(routing, tied_embeddings=tied)
-    logits_BSV, routings = model(text(2, 30))
-    (logits_BSV.logsumexp(-1).mean() + sum(auxiliary_loss(routing) for routing in routings)).backward()
-    assert logits_BSV.shape == (2, 30, 256)
+    output = model(text(2, 30))
+    (output.logits_BSV.logsumexp(-1).mean() + sum(map(auxiliary_loss, output.routings))).backward()
+    assert output.logits_BSV.shape == (2, 30, 256)
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -78,7 +78,7 @@ def test_a_byte_changes_no_logits_before_it() -> None:
     before_BS = text(1, 20)
     after_BS = before_BS.clone()
     after_BS[0, 12] += 1
-    a, b = model(before_BS)[0][0], model(after_BS)[0][0]
+    a, b = model(before_BS).logits_BSV[0], model(after_BS).logits_BSV[0]
     torch.testing.assert_close(a[:12], b[:12])
     assert not torch.allclose(a[12:], b[12:])
 
@@ -134,6 +134,6 @@ def test_a_trace_refuses_places_that_are_not_there() -> None:
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_fresh_model_is_nearly_as_unsure_as_a_uniform_guess(tied: bool) -> None:
     bytes_BS = text(4, 64)
-    logits_BSV, _ = small(d_model=64, tied_embeddings=tied)(bytes_BS)
+    logits_BSV = small(d_model=64, tied_embeddings=tied)(bytes_BS).logits_BSV
     loss = torch.nn.functional.cross_entropy(logits_BSV[:, :-1].flatten(0, 1), bytes_BS[:, 1:].flatten().long())
     assert math.log(256) - 0.2 < loss.item() < math.log(256) + 1

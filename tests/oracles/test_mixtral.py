@@ -141,10 +141,10 @@ def test_the_layer_is_mixtral_s_block_in_values_and_gradients(dispatch: Dispatch
 def test_the_whole_model_is_mixtral(our_model: Transformer, their_model: nn.Module) -> None:
     bytes_BS = torch.randint(0, 256, (2, 40), generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        logits_BSV, routings = our_model(bytes_BS)
+        ours = our_model(bytes_BS)
         theirs = their_model(bytes_BS)
-    torch.testing.assert_close(logits_BSV, theirs.logits, rtol=1e-4, atol=1e-4)
-    for routing, their_logits_TE in zip(routings, theirs.router_logits, strict=True):
+    torch.testing.assert_close(ours.logits_BSV, theirs.logits, rtol=1e-4, atol=1e-4)
+    for routing, their_logits_TE in zip(ours.routings, theirs.router_logits, strict=True):
         torch.testing.assert_close(routing.logits_TE, their_logits_TE, rtol=1e-4, atol=1e-4)
 
 
