@@ -2,6 +2,7 @@
 
 from moedocs.config import BalanceConfig, Groups, RoutingConfig, capacity
 from moedocs.engine.agreement import choice_overlap, expert_matching, expert_similarity, first_choice_agreement, renamed
+from moedocs.engine.assignment import base_assignment, hash_routing, hash_table, sinkhorn, sinkhorn_plan
 from moedocs.engine.balance import (
     assignment_share,
     auxiliary_loss,
@@ -15,6 +16,7 @@ from moedocs.engine.balance import (
     updated_l1_weight,
     z_loss,
 )
+from moedocs.engine.by_expert import expert_choice
 from moedocs.engine.depth import DepthRouting, random_depth, through, top_c
 from moedocs.engine.depth_block import DepthBlock, Predictor
 from moedocs.engine.depth_sampling import (
@@ -55,10 +57,13 @@ from moedocs.engine.noise import (
 )
 from moedocs.engine.overflow import with_capacity
 from moedocs.engine.record import Routing
+from moedocs.engine.relu import relu_routing
+from moedocs.engine.soft import SoftMoELayer, SoftRouting, soft_dispatch, soft_routing
 from moedocs.engine.specimens import constant_mean, constant_sum
 from moedocs.engine.token_choice import sigmoid_top_k, softmax_top_k, switch_top_1, top_k_softmax
 from moedocs.engine.trace import Trace, trace
 from moedocs.engine.transformer import Output, Transformer
+from moedocs.engine.transport import balanced_choice
 
 __all__ = [
     "BalanceConfig",
@@ -71,12 +76,16 @@ __all__ = [
     "Predictor",
     "Routing",
     "RoutingConfig",
+    "SoftMoELayer",
+    "SoftRouting",
     "Trace",
     "Transformer",
     "always_skip_accuracy",
     "assignment_share",
     "auxiliary_loss",
+    "balanced_choice",
     "balancing_loss",
+    "base_assignment",
     "byte_category_load",
     "capacity",
     "category_load",
@@ -91,10 +100,13 @@ __all__ = [
     "dense_dispatch",
     "depth_auxiliary_loss",
     "dropped_share",
+    "expert_choice",
     "expert_matching",
     "expert_similarity",
     "first_choice_agreement",
     "gshard_top_2",
+    "hash_routing",
+    "hash_table",
     "importance_loss",
     "jittered",
     "l1_loss",
@@ -112,11 +124,16 @@ __all__ = [
     "pooled",
     "predictor_loss",
     "random_depth",
+    "relu_routing",
     "renamed",
     "router_entropy",
     "sampling_loss",
     "shuffled",
     "sigmoid_top_k",
+    "sinkhorn",
+    "sinkhorn_plan",
+    "soft_dispatch",
+    "soft_routing",
     "softmax_top_k",
     "sorted_dispatch",
     "swiglu",

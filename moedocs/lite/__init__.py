@@ -2,6 +2,7 @@
 
 from moedocs.config import BalanceConfig, Groups, RoutingConfig, capacity
 from moedocs.lite.agreement import choice_overlap, expert_matching, expert_similarity, first_choice_agreement, renamed
+from moedocs.lite.assignment import base_assignment, hash_routing, hash_table, sinkhorn, sinkhorn_plan
 from moedocs.lite.balance import (
     assignment_share,
     auxiliary_loss,
@@ -15,6 +16,7 @@ from moedocs.lite.balance import (
     updated_l1_weight,
     z_loss,
 )
+from moedocs.lite.by_expert import expert_choice
 from moedocs.lite.chance import binomial_overflow, inclusion_probability, mean_overflow, multinomial_overflow
 from moedocs.lite.depth import DepthRouting, random_depth, through, top_c
 from moedocs.lite.depth_sampling import (
@@ -54,8 +56,11 @@ from moedocs.lite.noise import (
 )
 from moedocs.lite.overflow import with_capacity
 from moedocs.lite.record import Routing
+from moedocs.lite.relu import relu_routing
+from moedocs.lite.soft import SoftRouting, soft_dispatch, soft_routing
 from moedocs.lite.specimens import constant_mean, constant_sum
 from moedocs.lite.token_choice import sigmoid_top_k, softmax_top_k, switch_top_1, top_k_softmax
+from moedocs.lite.transport import balanced_choice
 
 __all__ = [
     "BalanceConfig",
@@ -63,10 +68,13 @@ __all__ = [
     "Groups",
     "Routing",
     "RoutingConfig",
+    "SoftRouting",
     "always_skip_accuracy",
     "assignment_share",
     "auxiliary_loss",
+    "balanced_choice",
     "balancing_loss",
+    "base_assignment",
     "binomial_overflow",
     "byte_category_load",
     "capacity",
@@ -81,10 +89,13 @@ __all__ = [
     "dead_experts",
     "depth_auxiliary_loss",
     "dropped_share",
+    "expert_choice",
     "expert_matching",
     "expert_similarity",
     "first_choice_agreement",
     "gshard_top_2",
+    "hash_routing",
+    "hash_table",
     "importance_loss",
     "inclusion_probability",
     "jittered",
@@ -106,10 +117,15 @@ __all__ = [
     "predictor_logits",
     "predictor_loss",
     "random_depth",
+    "relu_routing",
     "renamed",
     "router_entropy",
     "shuffled",
     "sigmoid_top_k",
+    "sinkhorn",
+    "sinkhorn_plan",
+    "soft_dispatch",
+    "soft_routing",
     "softmax_top_k",
     "switch_top_1",
     "through",

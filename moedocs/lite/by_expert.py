@@ -1,0 +1,34 @@
+"""Expert choice in NumPy, the twin of moedocs.engine.by_expert.
+
+Shapes: T tokens · E num_experts · K most experts of any token · G groups of S tokens · C tokens an expert takes
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from moedocs.lite.record import Routing, accepted, listed, routed
+
+
+def expert_choice(logits_TE: ArrayLike, capacity: int, *, sequence_length: int | None = None) -> Routing:
+    """Each expert takes its `capacity` most probable tokens, weighted by probability (Zhou et al. 2022); not causal.
+
+    With `sequence_length` each takes `capacity` tokens of every sequence, None means one flat batch. Equal
+    probabilities go to the lowest token index, as in torch. Raises ValueError for a logit that is not finite, for a
+    negative capacity, and for a `sequence_length` that does not divide the tokens.
+    """
+    logits_TE = accepted(logits_TE)
+    if capacity < 0:
+        raise ValueError(f"capacity={capacity} must not be negative")
+    num_tokens, num_experts = logits_TE.shape
+    length = max(num_tokens, 1) if sequence_length is None else sequence_length
+    if length < 1 or num_tokens % length:
+        raise ValueError(f"{num_tokens} tokens are not a whole number of sequences of sequence_length={length}")
+    # rounded from float64 as in torch: there, too, what is equal on paper is equal
+    powers_TE = np.exp(logits_TE.astype(np.float64) - logits_TE.max(1, keepdims=True))
+    probs_TE = (powers_TE / powers_TE.sum(1, keepdims=True)).astype(np.float32)
+    probs_GSE = probs_TE.reshape(num_tokens // length, length, num_experts)
+    index_GCE = np.argsort(-probs_GSE, axis=1, kind="stable")[:, :capacity]
+    map_GSE = np.zeros(probs_GSE.shape, dtype=bool)
+    np.put_along_axis(map_GSE, index_GCE, True, axis=1)
+    map_TE = map_GSE.reshape(num_tokens, num_experts)
+    return routed(logits_TE, probs_TE, probs_TE, listed(logits_TE, map_TE), map_TE)
