@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from moedocs.config import RoutingConfig, TransformerConfig
+from moedocs.config import Groups, RoutingConfig, TransformerConfig
 from moedocs.config.model import DepthWeight
 
 # ties, signed zeros and the ends of float32 among ordinary logits
@@ -31,6 +31,31 @@ def cases(draw: st.DrawFn, least_tokens: int = 0, elements: st.SearchStrategy[fl
     shape = (draw(st.integers(least_tokens, 9)), draw(st.integers(1, 7)))
     logits_TE = draw(arrays(np.float32, shape, elements=elements))
     return Case(logits_TE, draw(st.integers(1, shape[1])), draw(st.booleans()))
+
+
+@dataclass(frozen=True)
+class Choice(Case):
+    bias_E: NDArray[np.float32] | None
+    groups: Groups | None
+    scaling: float
+
+
+@st.composite
+def choices(draw: st.DrawFn, apart: bool = False) -> Choice:
+    """Logits and all that moves a choice by score; `apart` keeps what could tie within rounding from being drawn."""
+    count, size = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    groups = Groups(count, draw(st.integers(1, count)))
+    shape = draw(st.integers(0, 5)), count * size
+    logits = st.integers(-128, 128).map(lambda n: n / 64) if apart else LOGITS
+    biases = st.floats(-1, 1, width=32) | (st.nothing() if apart else st.sampled_from([3e38, -3e38]))
+    return Choice(
+        logits_TE=draw(arrays(np.float32, shape, elements=logits, unique=apart)),
+        top_k=draw(st.integers(1, groups.chosen * size)),
+        renormalise=draw(st.booleans()),
+        bias_E=draw(st.none() | arrays(np.float32, shape[1], elements=biases)),
+        groups=draw(st.none() | st.just(groups)),
+        scaling=draw(st.sampled_from([1.0, 2.5, 0.0])),
+    )
 
 
 @st.composite
