@@ -54,7 +54,7 @@ RATES = [one.name for one in dataclasses.fields(BalanceConfig) if one.type == "f
         ({"router": "expert-choice"}, "router='expert-choice' needs a capacity_factor"),
         ({"router": "noisy", "num_groups": 2}, "num_groups=2 has no effect with router='noisy'"),
         ({"router": "relu", "renormalise": False}, "renormalise=False has no effect with router='relu'"),
-        ({"router": "hash", "routed_scaling": 2.5}, "routed_scaling=2.5 has no effect with router='hash'"),
+        ({"router": "noisy", "routed_scaling": 2.5}, "routed_scaling=2.5 has no effect with router='noisy'"),
         (
             {"router": "expert-choice", "capacity_factor": 1.0, "capacity_order": "random"},
             "capacity_order='random' has no effect with router='expert-choice'",

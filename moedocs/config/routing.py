@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import Literal, get_args
 
 from moedocs.config.checks import not_negative, one_of, whole, yes_or_no
+from moedocs.config.groups import Groups
 
 Router = Literal["softmax", "sigmoid", "noisy", "gshard", "expert-choice", "hash", "base", "sinkhorn", "relu"]
 CapacityOrder = Literal["order", "probability", "random", "batch-prioritized"]
@@ -87,6 +88,11 @@ class RoutingConfig:
         """What a router chooses among: the experts and the no-ops after them."""
         return self.num_experts + self.no_op_experts
 
+    @property
+    def groups(self) -> Groups | None:
+        """The groups that limit a token's choice, None if nothing does."""
+        return Groups(self.num_groups, self.top_groups) if self.num_groups > 1 else None
+
     def _check_router(self) -> None:
         if self.router == "gshard" and self.top_k != 2:
             raise ValueError(f"top_k={self.top_k}: router='gshard' always looks at two experts")
@@ -112,7 +118,7 @@ class RoutingConfig:
         effects = {
             "num_groups": (self.num_groups > 1, score_based),
             "renormalise": (not self.renormalise, score_based),
-            "routed_scaling": (self.routed_scaling != 1, score_based),
+            "routed_scaling": (self.routed_scaling != 1, score_based or self.router == "hash"),
             "capacity_order": (self.capacity_order != "order", self.router != "expert-choice"),
             "balance.bias_rate": (self.balance.bias_rate > 0, score_based),
             "balance.load_weight": (self.balance.load_weight > 0, self.router == "noisy"),

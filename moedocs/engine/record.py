@@ -15,7 +15,8 @@ class Routing:
 
     `probs_TE` are shares, each row sums to 1 (0 where a router gave a token nothing). `weights_TE` is zero wherever
     `map_TE` is False. `index_TK` lists each token's choices, best first, with -1 where it has fewer than K, and keeps
-    those that capacity dropped afterwards: they are True in `dropped_TE` and False in `map_TE`.
+    those that capacity dropped afterwards: they are True in `dropped_TE` and False in `map_TE`. Where a load loss is to
+    be taken, `load_probability_TE` is each choice's chance over noise drawn anew (noisy top-k).
     """
 
     logits_TE: Tensor
@@ -24,6 +25,7 @@ class Routing:
     weights_TE: Tensor
     index_TK: Tensor
     dropped_TE: Tensor
+    load_probability_TE: Tensor | None = None
 
 
 def routed(
