@@ -1,15 +1,17 @@
 """Token choice, capacity and balancing in NumPy against torch."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from moedocs import engine, lite
-from tests.strategies import Case, cases
+from tests.strategies import Case, Choice, cases, choices
 from tests.twins import FIELDS, assert_same
 
 
@@ -21,16 +23,49 @@ def test_routing_and_capacity_equal_torch(case: Case, slots: int) -> None:
     assert_same(engine.with_capacity(theirs, slots), lite.with_capacity(ours, slots))
 
 
-@given(cases(), st.data())
-def test_biased_routing_equals_torch_where_rounding_does_not_decide(case: Case, data: st.DataObject) -> None:
-    size = case.num_experts
-    bias_E = np.array(data.draw(st.lists(st.floats(-1, 1), min_size=size, max_size=size)), np.float32)
-    theirs = engine.softmax_top_k(
-        torch.from_numpy(case.logits_TE), case.top_k, renormalise=case.renormalise, bias_E=torch.from_numpy(bias_E)
-    )
-    scores_TE = np.sort(theirs.probs_TE.numpy() + bias_E)
-    assume(size == 1 or not len(scores_TE) or np.diff(scores_TE).min() > 1e-6)
-    assert_same(theirs, lite.softmax_top_k(case.logits_TE, case.top_k, renormalise=case.renormalise, bias_E=bias_E))
+@given(cases(), st.sampled_from([1.0, 2.5]))
+def test_every_other_choice_equals_torch(case: Case, scaling: float) -> None:
+    logits_TE, top_k = torch.from_numpy(case.logits_TE), case.top_k
+    options: Any = {"renormalise": case.renormalise, "scaling": scaling}
+    assert_same(engine.sigmoid_top_k(logits_TE, top_k, **options), lite.sigmoid_top_k(case.logits_TE, top_k, **options))
+    assert_same(engine.top_k_softmax(logits_TE, top_k), lite.top_k_softmax(case.logits_TE, top_k))
+    assert_same(engine.switch_top_1(logits_TE), lite.switch_top_1(case.logits_TE))
+
+
+@given(choices())
+def test_groups_by_their_best_logit_equal_torch_at_every_extreme(choice: Choice) -> None:
+    options: Any = {"renormalise": choice.renormalise, "groups": choice.groups, "scaling": choice.scaling}
+    theirs = engine.softmax_top_k(torch.from_numpy(choice.logits_TE), choice.top_k, **options)
+    assert_same(theirs, lite.softmax_top_k(choice.logits_TE, choice.top_k, **options))
+
+
+def apart(scores: NDArray[np.float32]) -> bool:
+    """Do no two numbers of a row differ by so little that rounding may order them?"""
+    return scores.size == 0 or scores.shape[-1] == 1 or bool(np.diff(np.sort(scores)).min() > 1e-6)
+
+
+@pytest.mark.parametrize("name", ["softmax_top_k", "sigmoid_top_k"])
+@given(choice=choices(apart=True))
+def test_biases_and_groups_equal_torch_where_rounding_does_not_decide(name: str, choice: Choice) -> None:
+    size = choice.num_experts
+    bias_E = np.zeros(size, np.float32) if choice.bias_E is None else choice.bias_E
+    count = choice.groups.count if choice.groups else 1
+    logits_TE = torch.from_numpy(choice.logits_TE)
+    scores_TE = (logits_TE.sigmoid() if name == "sigmoid_top_k" else logits_TE.softmax(-1)).numpy() + bias_E
+    best_two_TGX = np.sort(scores_TE.reshape(-1, count, size // count))[:, :, -2:]
+    assume(apart(scores_TE) and apart(best_two_TGX.sum(-1)))
+    options: Any = {"renormalise": choice.renormalise, "groups": choice.groups, "scaling": choice.scaling}
+    theirs = getattr(engine, name)(logits_TE, choice.top_k, bias_E=torch.from_numpy(bias_E), **options)
+    assert_same(theirs, getattr(lite, name)(choice.logits_TE, choice.top_k, bias_E=bias_E, **options))
+
+
+@pytest.mark.parametrize("room", [engine, lite])
+def test_both_twins_give_equal_groups_to_the_lowest_index(room: Any) -> None:
+    zeros_TE = torch.zeros(2, 8) if room is engine else np.zeros((2, 8))
+    for route in (room.softmax_top_k, room.sigmoid_top_k):
+        assert route(zeros_TE, 3, groups=room.Groups(4, 2)).index_TK.tolist() == [[0, 1, 2]] * 2
+        biased = route(zeros_TE, 2, bias_E=zeros_TE[0] + 3e38, groups=room.Groups(4, 1))
+        assert biased.index_TK.tolist() == [[0, 1]] * 2
 
 
 @given(cases(least_tokens=1), st.floats(0, 1))
@@ -61,6 +96,12 @@ def test_both_twins_refuse_the_same_nonsense_in_the_same_words(room: object) -> 
         route(make([[0.0, 0.0], [math.nan, 0.0]]), 1)
     with pytest.raises(ValueError, match=r"bias of shape \(3,\) does not fit num_experts=2"):
         route(make([[0.0, 0.0]]), 1, bias_E=make([0.0, 0.0, 0.0]))
+    with pytest.raises(ValueError, match="router logit of token 0 for expert 1 is inf, not a finite number in float32"):
+        route(make([[0.0, 1e300]]), 1)
+    with pytest.raises(ValueError, match="bias of expert 1 is inf, not a finite number"):
+        route(make([[0.0, 0.0]]), 1, bias_E=make([0.0, math.inf]))
+    with pytest.raises(ValueError, match="num_experts=2 is not a multiple of count=3 groups"):
+        route(make([[0.0, 0.0]]), 1, groups=engine.Groups(3, 1))
     with pytest.raises(ValueError, match="capacity=-1 must not be negative"):
         getattr(room, "with_capacity")(route(make([[0.0, 0.0]]), 1), -1)  # noqa: B009
     with pytest.raises(ValueError, match="auxiliary loss of 0 tokens"):
