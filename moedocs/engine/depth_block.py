@@ -10,6 +10,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import linear, silu
 
 from moedocs.config import DepthConfig
+from moedocs.engine.balance import pooled
 from moedocs.engine.depth import DepthRouting, random_depth, through, top_c
 from moedocs.engine.depth_sampling import causal_choice
 from moedocs.engine.layer import fan_in
@@ -79,10 +80,11 @@ class DepthBlock(nn.Module):
 
     def forward(
         self, x_BSD: Tensor, *, causal: bool = False, generator: Generator | None = None
-    ) -> tuple[Tensor, list[Routing], DepthRouting]:
-        """The residual stream, the Routing of the experts inside (one per call of the block), and the choice.
+    ) -> tuple[Tensor, Routing | None, DepthRouting]:
+        """The residual stream, the Routing of the experts inside over the tokens that passed, and the choice.
 
-        A causal choice calls the block once per sequence, and not at all where nobody passes.
+        That Routing's rows are the chosen tokens sequence by sequence; it is None without experts, or without anybody
+        who passes. A causal choice routes each sequence by itself, so that a capacity holds for one sequence.
         """
         depth = self.choose(x_BSD, causal=causal, generator=generator)
         routings: list[Routing] = []
@@ -92,4 +94,5 @@ class DepthBlock(nn.Module):
             routings.extend([] if routing is None else [routing])
             return delta_BCD
 
-        return through(x_BSD, depth, delta), routings, depth
+        out_BSD = through(x_BSD, depth, delta)
+        return out_BSD, pooled(routings) if routings else None, depth

@@ -155,12 +155,11 @@ class Transformer(nn.Module):
         depths: list[DepthRouting] = []
         for block in self.blocks:
             if isinstance(block, DepthBlock):
-                x_BSD, inside, depth = block(x_BSD, causal=causal, generator=generator)
-                routings.extend(inside)
+                x_BSD, routing, depth = block(x_BSD, causal=causal, generator=generator)
                 depths.append(depth)
             else:
                 x_BSD, routing = block(x_BSD)
-                routings.extend([] if routing is None else [routing])
+            routings.extend([] if routing is None else [routing])
         head_VD = self.embedding_VD if self.config.tied_embeddings else self.head_VD
         return Output(linear(self.norm(x_BSD), head_VD), routings, depths)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from moedocs.config.model import DepthWeight
-from moedocs.lite.record import Bools, Floats, Ints
+from moedocs.lite.record import Bools, Floats, Ints, sigmoid
 
 # what a block adds to its input, from tokens (B, C, D) and their positions in the whole sequence (B, C)
 Delta = Callable[[Floats, Ints], Floats]
@@ -90,13 +90,6 @@ def path_weights(logits_BS: Floats, map_BS: Bools, weight: DepthWeight) -> Float
     if weight not in ("raw", "sigmoid"):
         raise ValueError(f"weight={weight!r} must be raw or sigmoid")
     return np.where(map_BS, logits_BS if weight == "raw" else sigmoid(logits_BS), np.float32(0))
-
-
-def sigmoid(logits: Floats) -> Floats:
-    """1 / (1 + exp(-x)) in float32, without overflow at either end."""
-    powers = np.exp(-np.abs(logits))
-    shares: Floats = np.where(logits >= 0, np.float32(1), powers) / (1 + powers)
-    return shares
 
 
 def accepted_depth(logits_BS: ArrayLike) -> Floats:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from moedocs.config.model import DepthWeight
-from moedocs.lite.depth import DepthRouting, accepted_depth, path_weights, sigmoid
-from moedocs.lite.record import Bools, Floats, Ints
+from moedocs.lite.depth import DepthRouting, accepted_depth, path_weights
+from moedocs.lite.record import Bools, Floats, Ints, sigmoid
 
 
 def causal_choice(

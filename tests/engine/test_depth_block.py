@@ -52,13 +52,13 @@ class Sparse(nn.Module):
 def test_a_block_scores_its_input_chooses_and_lets_the_chosen_pass(config: DepthConfig) -> None:
     block, x_BSD = Mixing(WIDTH), random_logits(3, LENGTH, WIDTH)
     depth_block = built(config, block)
-    out_BSD, routings, depth = depth_block(x_BSD)
+    out_BSD, routing, depth = depth_block(x_BSD)
     logits_BS = torch.stack([torch.stack([x_D @ depth_block.router_D for x_D in x_SD]) for x_SD in x_BSD])
     expected = top_c(logits_BS, 3, weight=config.weight)
     assert depth.index_BC.equal(expected.index_BC)
     torch.testing.assert_close(depth.weights_BS, expected.weights_BS)
     torch.testing.assert_close(out_BSD, slow_through(x_BSD, depth, block))
-    assert routings == []
+    assert routing is None
 
 
 def test_all_that_learns_gets_a_gradient_and_a_random_choice_has_no_router() -> None:
@@ -174,7 +174,7 @@ def test_a_token_that_is_no_number_is_refused_with_its_place() -> None:
 def test_staged_mode_routes_the_chosen_to_experts_and_nobody_else(weight: DepthWeight) -> None:
     sparse, x_BSD = Sparse(), random_logits(3, LENGTH, WIDTH)
     block = DepthBlock(sparse, WIDTH, DepthConfig(capacity=0.25, weight=weight), generator=generator())
-    out_BSD, (routing,), depth = block(x_BSD)
+    out_BSD, routing, depth = block(x_BSD)
     assert routing.map_TE.sum().item() == 3 * 3
     for sequence in range(3):
         for position in range(LENGTH):
@@ -199,10 +199,15 @@ def test_staged_mode_trains_both_routers_through_the_chosen_alone() -> None:
 
 
 def test_staged_mode_samples_without_padding_among_its_experts() -> None:
-    block = DepthBlock(Sparse(), WIDTH, SAMPLED[0], generator=generator())
+    sparse = Sparse()
+    block = DepthBlock(sparse, WIDTH, SAMPLED[0], generator=generator())
     x_BSD = random_logits(3, LENGTH, WIDTH)
     x_BSD[1] = -block.router_D.detach()  # nobody of this sequence passes
-    _, routings, depth = block(x_BSD, causal=True)
-    sizes = depth.map_BS.sum(1).tolist()
-    assert sizes[1] == 0
-    assert [len(routing.map_TE) for routing in routings] == [sizes[0], sizes[2]]
+    _, routing, depth = block(x_BSD, causal=True)
+    assert not depth.map_BS[1].any()
+    assert routing.map_TE.sum(1).tolist() == [1] * int(depth.map_BS.sum())
+    expected = sparse.layer.route(x_BSD[depth.map_BS])
+    assert routing.map_TE.equal(expected.map_TE)
+    _, nothing, depth = block(x_BSD[[1]], causal=True)
+    assert nothing is None
+    assert not depth.map_BS.any()
