@@ -1,5 +1,6 @@
 """What hypothesis draws: routings and transformers of small shapes, with every extreme among them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from moedocs.config import Groups, RoutingConfig, TransformerConfig
 from moedocs.config.model import DepthWeight
+from moedocs.config.routing import CapacityOrder, Over, Router
 
 # ties, signed zeros and the ends of float32 among ordinary logits
 LOGITS = st.floats(-8, 8, width=32) | st.sampled_from([0.0, -0.0, 1.0, 1e4, -1e4, 3e38, -3e38])
@@ -56,6 +58,43 @@ def choices(draw: st.DrawFn, apart: bool = False) -> Choice:
         groups=draw(st.none() | st.just(groups)),
         scaling=draw(st.sampled_from([1.0, 2.5, 0.0])),
     )
+
+
+CAPACITY_FACTORS = [0.0, 0.5, 1.0, 1.25, 4.0]
+
+
+@st.composite
+def routing_configs(draw: st.DrawFn, routers: Sequence[Router] = get_args(Router)) -> RoutingConfig:
+    """Every router with everything that goes with it."""
+    router = draw(st.sampled_from(routers))
+    scored, choosy = router in ("softmax", "sigmoid"), router == "expert-choice"
+    num_experts = draw(st.integers(2 if router == "gshard" else 1, 9))
+    no_ops = draw(st.just(0) | st.integers(1, 3))
+    num_groups = draw(st.sampled_from(divisors(num_experts + no_ops))) if scored else 1
+    top_groups = draw(st.integers(1, num_groups))
+    most = min(num_experts, (num_experts + no_ops) // num_groups * top_groups)
+    factor = draw(st.sampled_from(CAPACITY_FACTORS if choosy else [None, *CAPACITY_FACTORS]))
+    orders = ("order",) if choosy or factor is None else get_args(CapacityOrder)
+    shared = draw(st.integers(0, 2))
+    return RoutingConfig(
+        num_experts=num_experts,
+        top_k={"gshard": 2, "base": 1}.get(router) or draw(st.integers(1, most)),
+        router=router,
+        renormalise=draw(st.booleans()) if scored else True,
+        routed_scaling=draw(st.sampled_from([1.0, 2.5])) if scored or router == "hash" else 1.0,
+        num_groups=num_groups,
+        top_groups=top_groups,
+        capacity_factor=factor,
+        capacity_order=draw(st.sampled_from(orders)),
+        capacity_over="batch" if factor is None else draw(st.sampled_from(get_args(Over))),
+        shared_experts=shared,
+        shared_gate=shared > 0 and draw(st.booleans()),
+        no_op_experts=no_ops,
+    )
+
+
+def divisors(number: int) -> list[int]:
+    return [one for one in range(1, number + 1) if number % one == 0]
 
 
 @st.composite

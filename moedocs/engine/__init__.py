@@ -58,6 +58,7 @@ from moedocs.engine.noise import (
 from moedocs.engine.overflow import with_capacity
 from moedocs.engine.record import Routing
 from moedocs.engine.relu import relu_routing
+from moedocs.engine.routers import route
 from moedocs.engine.soft import SoftMoELayer, SoftRouting, soft_dispatch, soft_routing
 from moedocs.engine.specimens import constant_mean, constant_sum
 from moedocs.engine.token_choice import sigmoid_top_k, softmax_top_k, switch_top_1, top_k_softmax
@@ -126,6 +127,7 @@ __all__ = [
     "random_depth",
     "relu_routing",
     "renamed",
+    "route",
     "router_entropy",
     "sampling_loss",
     "shuffled",

@@ -57,6 +57,7 @@ from moedocs.lite.noise import (
 from moedocs.lite.overflow import with_capacity
 from moedocs.lite.record import Routing
 from moedocs.lite.relu import relu_routing
+from moedocs.lite.routers import route
 from moedocs.lite.soft import SoftRouting, soft_dispatch, soft_routing
 from moedocs.lite.specimens import constant_mean, constant_sum
 from moedocs.lite.token_choice import sigmoid_top_k, softmax_top_k, switch_top_1, top_k_softmax
@@ -119,6 +120,7 @@ __all__ = [
     "random_depth",
     "relu_routing",
     "renamed",
+    "route",
     "router_entropy",
     "shuffled",
     "sigmoid_top_k",
