@@ -19,7 +19,7 @@ Layer = TypeVar("Layer")
 
 
 def load(routing: Routing) -> Tensor:
-    """Tokens that chose each expert (E,), whether or not capacity dropped them afterwards; sums to T * K."""
+    """Tokens that chose each expert (E,), whether or not capacity dropped them afterwards. K each make T * K."""
     return (routing.map_TE | routing.dropped_TE).sum(0)
 
 
@@ -61,6 +61,7 @@ def pooled(routings: Sequence[Routing]) -> Routing:
     choices = max((routing.index_TK.shape[1] for routing in routings), default=0)
     if len({routing.map_TE.shape[1] for routing in routings}) != 1:
         raise ValueError(f"routings over {[routing.map_TE.shape[1] for routing in routings]} experts cannot be pooled")
+    chances = [one.load_probability_TE for one in routings if one.load_probability_TE is not None]
     return Routing(
         logits_TE=torch.cat([routing.logits_TE for routing in routings]),
         probs_TE=torch.cat([routing.probs_TE for routing in routings]),
@@ -68,6 +69,7 @@ def pooled(routings: Sequence[Routing]) -> Routing:
         weights_TE=torch.cat([routing.weights_TE for routing in routings]),
         index_TK=torch.cat([pad(one.index_TK, (0, choices - one.index_TK.shape[1]), value=-1) for one in routings]),
         dropped_TE=torch.cat([routing.dropped_TE for routing in routings]),
+        load_probability_TE=torch.cat(chances) if len(chances) == len(routings) else None,
     )
 
 
@@ -91,13 +93,15 @@ def importance_loss(routing: Routing) -> Tensor:
     return _squared_variation(routing.weights_TE.sum(0))
 
 
-def load_loss(load_probability_TE: Tensor) -> Tensor:
+def load_loss(routing: Routing) -> Tensor:
     """CV^2 of the smooth load, each expert's sum over tokens of its chance to be chosen (Shazeer et al. 2017, app. A).
 
-    Perfect balance gives 0, all load on one expert E - 1. Counts have no gradient, these chances have one: they are
-    `load_probability` of noisy top-k, (T, E).
+    Perfect balance gives 0, all load on one expert E - 1. Counts have no gradient, these chances have one: they are the
+    record's `load_probability_TE`, which only noisy top-k has. Raises ValueError where it is missing.
     """
-    return _squared_variation(load_probability_TE.sum(0))
+    if routing.load_probability_TE is None:
+        raise ValueError("the load loss needs a load probability, which this routing does not have")
+    return _squared_variation(routing.load_probability_TE.sum(0))
 
 
 def l1_loss(routing: Routing, *, top_k: int | None = None) -> Tensor:
@@ -140,18 +144,18 @@ def balancing_loss(
     config: BalanceConfig,
     *,
     sequence_length: int | None = None,
-    load_probabilities_TE: Sequence[Tensor] | None = None,
     l1_weight: float | None = None,
     top_k: int | None = None,
 ) -> Tensor:
     """The weighted sum, over layers, of every loss that a config asks for; 0 without any.
 
     Layers pooled for the auxiliary loss count as one, not as L. `sequence_length` is needed where that loss is per
-    sequence, and `load_probabilities_TE`, one per layer, where `load_weight` is above 0. `l1_weight` stands in for the
-    config's once it has been updated; with `top_k` the L1 loss balances too. Perfect balance gives each layer the
-    auxiliary weight, and 0 for importance and load. Raises ValueError for what is needed and missing.
+    sequence. `l1_weight` stands in for the config's once it has been updated, and with `top_k` the L1 loss balances
+    too; ReMoE takes its mean over layers, not this sum. Perfect balance gives each layer the auxiliary weight, and 0
+    for importance and load. Raises ValueError for a length or a load probability that is needed and missing.
     """
-    _check_given(routings, config, sequence_length, load_probabilities_TE)
+    if config.auxiliary_over == "sequence" and sequence_length is None:
+        raise ValueError("auxiliary_over='sequence' needs the sequence_length")
     group_size = sequence_length if config.auxiliary_over == "sequence" else None
     pools = [pooled(routings)] if config.auxiliary_pooled and routings else routings
     l1_weight = config.l1_weight if l1_weight is None else l1_weight
@@ -159,7 +163,7 @@ def balancing_loss(
         *_weighted(config.auxiliary_weight, partial(auxiliary_loss, group_size=group_size), pools),
         *_weighted(config.z_weight, z_loss, routings),
         *_weighted(config.importance_weight, importance_loss, routings),
-        *_weighted(config.load_weight, load_loss, load_probabilities_TE or ()),
+        *_weighted(config.load_weight, load_loss, routings),
         *_weighted(l1_weight, partial(l1_loss, top_k=top_k), routings),
     ]
     return torch.stack(terms).sum() if terms else torch.zeros(())
@@ -189,15 +193,3 @@ def _accepted_share(share_E: Tensor, num_groups: int, num_experts: int) -> Tenso
     if (total := share_E.sum().item()) and not -1e-3 < total - 1 < 1e-3:
         raise ValueError(f"share_E sums to {total}, not to 1: give shares of all assignments, not counts")
     return share_E.detach()
-
-
-def _check_given(
-    routings: Sequence[Routing], config: BalanceConfig, sequence_length: int | None, chances: Sequence[Tensor] | None
-) -> None:
-    if config.auxiliary_over == "sequence" and sequence_length is None:
-        raise ValueError("auxiliary_over='sequence' needs the sequence_length")
-    if config.load_weight and len(chances or ()) != len(routings):
-        raise ValueError(
-            f"load_weight={config.load_weight} needs a load probability for each of {len(routings)} layers, "
-            f"not {len(chances or ())}"
-        )

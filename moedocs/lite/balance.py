@@ -18,7 +18,7 @@ Layer = TypeVar("Layer")
 
 
 def load(routing: Routing) -> NDArray[np.intp]:
-    """Tokens that chose each expert (E,), whether or not capacity dropped them afterwards; sums to T * K."""
+    """Tokens that chose each expert (E,), whether or not capacity dropped them afterwards. K each make T * K."""
     return np.asarray((routing.map_TE | routing.dropped_TE).sum(0))
 
 
@@ -55,6 +55,7 @@ def pooled(routings: Sequence[Routing]) -> Routing:
         raise ValueError(f"routings over {[routing.map_TE.shape[1] for routing in routings]} experts cannot be pooled")
     missing = [((0, 0), (0, choices - routing.index_TK.shape[1])) for routing in routings]
     padded = [np.pad(one.index_TK, room, constant_values=-1) for one, room in zip(routings, missing, strict=True)]
+    chances = [one.load_probability_TE for one in routings if one.load_probability_TE is not None]
     return Routing(
         logits_TE=np.concatenate([routing.logits_TE for routing in routings]),
         probs_TE=np.concatenate([routing.probs_TE for routing in routings]),
@@ -62,6 +63,7 @@ def pooled(routings: Sequence[Routing]) -> Routing:
         weights_TE=np.concatenate([routing.weights_TE for routing in routings]),
         index_TK=np.concatenate(padded),
         dropped_TE=np.concatenate([routing.dropped_TE for routing in routings]),
+        load_probability_TE=np.concatenate(chances) if len(chances) == len(routings) else None,
     )
 
 
@@ -84,12 +86,14 @@ def importance_loss(routing: Routing) -> float:
     return _squared_variation(routing.weights_TE.sum(0, dtype=np.float64))
 
 
-def load_loss(load_probability_TE: ArrayLike) -> float:
+def load_loss(routing: Routing) -> float:
     """CV^2 of the smooth load, each expert's sum over tokens of its chance to be chosen (Shazeer et al. 2017, app. A).
 
-    Perfect balance gives 0, all load on one expert E - 1.
+    Perfect balance gives 0, all load on one expert E - 1. Only noisy top-k has such a chance.
     """
-    return _squared_variation(np.asarray(load_probability_TE, dtype=np.float64).sum(0))
+    if routing.load_probability_TE is None:
+        raise ValueError("the load loss needs a load probability, which this routing does not have")
+    return _squared_variation(routing.load_probability_TE.sum(0, dtype=np.float64))
 
 
 def l1_loss(routing: Routing, *, top_k: int | None = None) -> float:
@@ -127,16 +131,17 @@ def balancing_loss(
     config: BalanceConfig,
     *,
     sequence_length: int | None = None,
-    load_probabilities_TE: Sequence[ArrayLike] | None = None,
     l1_weight: float | None = None,
     top_k: int | None = None,
 ) -> float:
     """The weighted sum, over layers, of every loss that a config asks for; 0 without any.
 
     Layers pooled for the auxiliary loss count as one, not as L. Perfect balance gives each layer the auxiliary weight,
-    and 0 for importance and load. Raises ValueError for what is needed and missing.
+    and 0 for importance and load. Raises ValueError for a length or a load probability that is needed
+    and missing.
     """
-    _check_given(routings, config, sequence_length, load_probabilities_TE)
+    if config.auxiliary_over == "sequence" and sequence_length is None:
+        raise ValueError("auxiliary_over='sequence' needs the sequence_length")
     group_size = sequence_length if config.auxiliary_over == "sequence" else None
     pools = [pooled(routings)] if config.auxiliary_pooled and routings else routings
     l1_weight = config.l1_weight if l1_weight is None else l1_weight
@@ -144,7 +149,7 @@ def balancing_loss(
         _weighted(config.auxiliary_weight, partial(auxiliary_loss, group_size=group_size), pools)
         + _weighted(config.z_weight, z_loss, routings)
         + _weighted(config.importance_weight, importance_loss, routings)
-        + _weighted(config.load_weight, load_loss, load_probabilities_TE or ())
+        + _weighted(config.load_weight, load_loss, routings)
         + _weighted(l1_weight, partial(l1_loss, top_k=top_k), routings)
     )
 
@@ -174,18 +179,3 @@ def _accepted_share(share_E: ArrayLike, num_groups: int, num_experts: int) -> ND
     if (total := float(share_E.sum())) and not -1e-3 < total - 1 < 1e-3:
         raise ValueError(f"share_E sums to {total}, not to 1: give shares of all assignments, not counts")
     return share_E
-
-
-def _check_given(
-    routings: Sequence[Routing],
-    config: BalanceConfig,
-    sequence_length: int | None,
-    chances: Sequence[ArrayLike] | None,
-) -> None:
-    if config.auxiliary_over == "sequence" and sequence_length is None:
-        raise ValueError("auxiliary_over='sequence' needs the sequence_length")
-    if config.load_weight and len(chances or ()) != len(routings):
-        raise ValueError(
-            f"load_weight={config.load_weight} needs a load probability for each of {len(routings)} layers, "
-            f"not {len(chances or ())}"
-        )

@@ -19,6 +19,7 @@ class Routing:
 
     `probs_TE` are shares, each row sums to 1 (0 where a router gave a token nothing); `weights_TE` is zero wherever
     `map_TE` is False; `index_TK` is best first, -1 where a token has fewer than K, and keeps dropped choices too.
+    `load_probability_TE` is there where a load loss is to be taken (noisy top-k).
     """
 
     logits_TE: Floats
@@ -27,6 +28,7 @@ class Routing:
     weights_TE: Floats
     index_TK: Ints
     dropped_TE: Bools
+    load_probability_TE: Floats | None = None
 
 
 def routed(
