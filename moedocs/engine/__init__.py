@@ -47,6 +47,7 @@ from moedocs.engine.metrics import (
     router_entropy,
     unserved_share,
 )
+from moedocs.engine.no_ops import no_op_share, residual_alone
 from moedocs.engine.noise import (
     gshard_top_2,
     jittered,
@@ -118,6 +119,7 @@ __all__ = [
     "load_probability",
     "load_share",
     "mutual_information",
+    "no_op_share",
     "noisy_logits",
     "noisy_top_k",
     "normalised_mutual_information",
@@ -127,6 +129,7 @@ __all__ = [
     "random_depth",
     "relu_routing",
     "renamed",
+    "residual_alone",
     "route",
     "router_entropy",
     "sampling_loss",

@@ -46,6 +46,7 @@ from moedocs.lite.metrics import (
     router_entropy,
     unserved_share,
 )
+from moedocs.lite.no_ops import no_op_share, residual_alone
 from moedocs.lite.noise import (
     gshard_top_2,
     jittered,
@@ -110,6 +111,7 @@ __all__ = [
     "mean_overflow",
     "multinomial_overflow",
     "mutual_information",
+    "no_op_share",
     "noisy_logits",
     "noisy_top_k",
     "normalised_mutual_information",
@@ -120,6 +122,7 @@ __all__ = [
     "random_depth",
     "relu_routing",
     "renamed",
+    "residual_alone",
     "route",
     "router_entropy",
     "shuffled",
