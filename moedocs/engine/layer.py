@@ -9,11 +9,11 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import linear, silu
 
-from moedocs.config import RoutingConfig, capacity
+from moedocs.config import RoutingConfig
+from moedocs.engine.assignment import hash_table
 from moedocs.engine.balance import load, updated_bias
-from moedocs.engine.overflow import with_capacity
 from moedocs.engine.record import Routing
-from moedocs.engine.token_choice import softmax_top_k
+from moedocs.engine.routers import route
 
 Dispatch = Literal["sorted", "dense"]
 
@@ -48,13 +48,15 @@ class Experts(nn.Module):
 
 def dense_dispatch(x_TD: Tensor, routing: Routing, experts: Experts) -> Tensor:
     """The definition, y_t = sum_e w_te FFN_e(x_t): all experts see all tokens, and zero weights silence most."""
-    return torch.einsum("te,ted->td", routing.weights_TE.to(x_TD.dtype), experts(x_TD))
+    weights_TE = routing.weights_TE[:, : len(experts.gate_EDF)]  # no-ops come after the experts, and add nothing
+    return torch.einsum("te,ted->td", weights_TE.to(x_TD.dtype), experts(x_TD))
 
 
 def sorted_dispatch(x_TD: Tensor, routing: Routing, experts: Experts) -> Tensor:
     """The same sum, where each expert computes only the tokens routed to it: permute, compute, unpermute."""
-    expert_N, token_N = routing.map_TE.T.nonzero(as_tuple=True)  # nonzero() lists row by row: sorted by expert
-    counts = routing.map_TE.sum(0).tolist()
+    map_TE = routing.map_TE[:, : len(experts.gate_EDF)]  # no-ops come after the experts, and add nothing
+    expert_N, token_N = map_TE.T.nonzero(as_tuple=True)  # nonzero() lists row by row: sorted by expert
+    counts = map_TE.sum(0).tolist()
     x_ND = x_TD.index_select(0, token_N)
     groups = zip(torch.split(x_ND, counts), experts.unbind(), strict=True)
     out_ND = torch.cat([swiglu(group_ND, *matrices) for group_ND, matrices in groups])
@@ -70,30 +72,69 @@ class MoELayer(nn.Module):
     """
 
     bias_E: Tensor | None
+    table_VK: Tensor | None
 
     def __init__(
-        self, d_model: int, d_ff: int, config: RoutingConfig, *, generator: Generator, dispatch: Dispatch = "sorted"
+        self,
+        d_model: int,
+        d_ff: int,
+        config: RoutingConfig,
+        *,
+        generator: Generator,
+        dispatch: Dispatch = "sorted",
+        vocab_size: int | None = None,
     ) -> None:
         super().__init__()
         if dispatch not in get_args(Dispatch):
             raise ValueError(f"dispatch={dispatch!r} must be one of {', '.join(get_args(Dispatch))}")
         self.config, self.dispatch = config, dispatch
-        self.router_ED = fan_in(config.num_experts, d_model, inputs=d_model, generator=generator)
+        self.router_ED = fan_in(config.choices, d_model, inputs=d_model, generator=generator)
+        # no noise is learned yet: softplus(0) = ln 2 for every expert
+        self.noise_ED = nn.Parameter(torch.zeros(config.choices, d_model)) if config.router == "noisy" else None
         self.experts = Experts(config.num_experts, d_model, d_ff, generator=generator)
-        self.register_buffer("bias_E", torch.zeros(config.num_experts) if config.balance.bias_rate else None)
+        self.register_buffer("bias_E", torch.zeros(config.choices) if config.balance.bias_rate else None)
+        self.register_buffer("table_VK", _table(config, vocab_size, generator))
 
-    def route(self, x_TD: Tensor) -> Routing:
-        """Router logits in float32 whatever the model runs in, the choice, and the capacity if there is one."""
-        logits_TE = linear(x_TD.float(), self.router_ED.float())
-        routing = softmax_top_k(logits_TE, self.config.top_k, renormalise=self.config.renormalise, bias_E=self.bias_E)
-        if self.config.capacity_factor is None:
-            return routing
-        return with_capacity(routing, capacity(len(x_TD), self.config))
+    def route(
+        self,
+        x_TD: Tensor,
+        *,
+        ids_T: Tensor | None = None,
+        sequence_length: int | None = None,
+        generator: Generator | None = None,
+    ) -> Routing:
+        """Router logits in float32 whatever the model runs in, and the routing that the config describes.
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Routing]:
-        """Any leading shape (..., D): the tokens are routed as one flat batch, in order."""
+        In evaluation mode it routes as text is generated, and needs no `generator`. Hash routing needs the tokens' ids.
+        """
+        x_TD = x_TD.float()
+        drawn = self.training and self.noise_ED is not None
+        return route(
+            linear(x_TD, self.router_ED.float()),
+            self.config,
+            bias_E=self.bias_E,
+            noise_TE=linear(x_TD, self.noise_ED.float()) if drawn and self.noise_ED is not None else None,
+            ids_T=ids_T,
+            table_VK=self.table_VK,
+            sequence_length=sequence_length,
+            generator=generator,
+            training=self.training,
+        )
+
+    def forward(
+        self, x: Tensor, *, ids: Tensor | None = None, generator: Generator | None = None
+    ) -> tuple[Tensor, Routing]:
+        """Any leading shape (..., D): the tokens are routed as one flat batch, in order.
+
+        The last but one axis is a sequence, where something is per sequence; `ids` has the leading shape alone.
+        """
         x_TD = x.reshape(-1, x.shape[-1])
-        routing = self.route(x_TD)
+        routing = self.route(
+            x_TD,
+            ids_T=None if ids is None else ids.flatten(),
+            sequence_length=x.shape[-2] if x.ndim > 1 else 1,
+            generator=generator,
+        )
         dispatch = dense_dispatch if self.dispatch == "dense" else sorted_dispatch
         return dispatch(x_TD, routing, self.experts).view_as(x), routing
 
@@ -101,3 +142,13 @@ class MoELayer(nn.Module):
         """One step of the loss-free rule, from the load of `routing`; without a bias_rate there is none to move."""
         if self.bias_E is not None:
             self.bias_E = updated_bias(self.bias_E, load(routing), self.config.balance.bias_rate)
+
+
+def _table(config: RoutingConfig, vocab_size: int | None, generator: Generator) -> Tensor | None:
+    """The experts of each token of the vocabulary (V, K), where routing is by hash."""
+    if config.router != "hash":
+        return None
+    if vocab_size is None:
+        raise ValueError("router='hash' needs the vocab_size")
+    with torch.device("cpu"):  # a table is looked up, even where a model on the meta device only counts
+        return hash_table(vocab_size, config.choices, config.top_k, generator=generator)
