@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import variation
 from torch import Tensor
@@ -152,6 +152,7 @@ def test_a_mean_over_no_tokens_is_refused(loss: Callable[[Routing], Tensor]) -> 
         loss(softmax_top_k(torch.zeros(0, 8), 2))
 
 
+@settings(max_examples=40)
 @given(grouped(), grouped())
 def test_pooled_routings_are_one_after_the_other(first: Grouped, second: Grouped) -> None:
     routings = [first.routing, second.routing]
@@ -290,6 +291,7 @@ def test_the_bias_before_is_left_as_it_was() -> None:
 WEIGHTS = st.sampled_from([0.0, 0.01, 0.5])
 
 
+@settings(max_examples=40)
 @given(
     st.builds(
         BalanceConfig,

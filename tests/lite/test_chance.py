@@ -96,3 +96,75 @@ def test_an_expert_without_weight_is_never_drawn_and_too_few_with_weight_are_ref
         lite.inclusion_probability([1.0, 0.0, 3.0], 3)
     with pytest.raises(ValueError, match="at least 0"):
         lite.inclusion_probability([1.0, -1.0], 1)
+
+
+SHARES = st.lists(st.integers(0, 5), min_size=1, max_size=3).filter(any)
+
+
+@given(st.integers(0, 5), SHARES, st.integers(0, 6))
+def test_multinomial_overflow_equals_counting_all_outcomes(tokens: int, parts: list[int], slots: int) -> None:
+    expected = [Fraction(0)] * (tokens + 1)
+    for choices in itertools.product(range(len(parts)), repeat=tokens):
+        dropped = sum(max(choices.count(expert) - slots, 0) for expert in range(len(parts)))
+        expected[dropped] += math.prod(Fraction(parts[choice], sum(parts)) for choice in choices)
+    found = lite.multinomial_overflow(tokens, np.array(parts) / sum(parts), slots)
+    assert found.tolist() == pytest.approx([float(chance) for chance in expected], rel=1e-11, abs=0)
+
+
+@given(st.integers(0, 60), SHARES | st.lists(st.integers(0, 5), min_size=4, max_size=9).filter(any), st.integers(0, 30))
+def test_the_mean_of_multinomial_overflow_is_the_sum_of_binomial_ones(
+    tokens: int, parts: list[int], slots: int
+) -> None:
+    shares_E = np.array(parts) / sum(parts)
+    chances = lite.multinomial_overflow(tokens, shares_E, slots)
+    assert chances.sum() == pytest.approx(1, rel=1e-10)
+    assert (chances >= 0).all()
+    mean = chances @ np.arange(tokens + 1)
+    assert lite.mean_overflow(tokens, shares_E, slots) == pytest.approx(mean, rel=1e-8, abs=1e-12)
+    binomial = sum(lite.binomial_overflow(tokens, float(share), slots) for share in shares_E)
+    assert lite.mean_overflow(tokens, shares_E, slots) == pytest.approx(binomial, rel=1e-12, abs=1e-14)
+
+
+def test_multinomial_overflow_is_what_routing_at_random_drops_in_all() -> None:
+    shares_E, rounds, tokens, slots = np.array([0.4, 0.2, 0.2, 0.1, 0.1]), 4_000, 40, 10
+    noise = np.random.default_rng(0).gumbel(size=(rounds * tokens, 5))
+    routing = lite.with_capacity(lite.softmax_top_k(np.log(shares_E) + noise, 1), slots, group_size=tokens)
+    drops = routing.dropped_TE.reshape(rounds, -1).sum(1)
+    chances = lite.multinomial_overflow(tokens, shares_E, slots)
+    spread = np.sqrt(chances * (1 - chances) / rounds)
+    assert (np.abs(np.bincount(drops, minlength=tokens + 1) / rounds - chances) <= 5 * spread + 1e-3).all()
+    # the loads hang together: their sum spreads differently than if each expert dropped by itself
+    variance = chances @ np.arange(tokens + 1) ** 2 - (chances @ np.arange(tokens + 1)) ** 2
+    assert drops.var() == pytest.approx(variance, rel=0.1)
+
+
+def test_multinomial_overflow_keeps_chances_far_below_rounding() -> None:
+    shares_E = [1 - 3e-9, 1e-9, 2e-9]
+    chances = lite.multinomial_overflow(30, shares_E, 29)
+    assert chances[1] == pytest.approx((1 - 3e-9) ** 30)
+    rare = lite.multinomial_overflow(20, [0.5, 1e-9, 0.5 - 1e-9], 10)
+    assert rare[10] == pytest.approx(2 * 0.5**20, rel=1e-7)
+    tiny = lite.multinomial_overflow(20, [1e-9, 1 - 1e-9], 19)
+    assert tiny[1] == pytest.approx((1 - 1e-9) ** 20, rel=1e-9)
+    both = lite.multinomial_overflow(4, [1e-9, 1 - 1e-9], 2)
+    assert both[0] == pytest.approx(6 * 1e-18, rel=1e-6)  # two tokens each: nobody is dropped
+
+
+def test_multinomial_overflow_drops_all_without_slots_and_none_with_enough() -> None:
+    assert lite.multinomial_overflow(5, [0.5, 0.5], 0).tolist() == pytest.approx([0, 0, 0, 0, 0, 1])
+    assert lite.multinomial_overflow(5, [0.5, 0.5], 5).tolist() == pytest.approx([1, 0, 0, 0, 0, 0])
+    assert lite.multinomial_overflow(0, [1.0], 0).tolist() == [1]
+
+
+@pytest.mark.parametrize("shares", [[0.5, 0.6], [1.5, -0.5], [math.nan, 1.0], [[1.0]], [0.0, 0.0]])
+def test_shares_that_are_none_are_refused(shares: list[float]) -> None:
+    for overflow in (lite.mean_overflow, lite.multinomial_overflow):
+        with pytest.raises(ValueError, match="shares must be a row of numbers, at least 0, that sum to 1"):
+            overflow(5, shares, 2)
+
+
+def test_fewer_than_no_tokens_or_slots_are_refused() -> None:
+    for tokens, slots in ((-1, 2), (5, -1)):
+        for overflow in (lite.mean_overflow, lite.multinomial_overflow):
+            with pytest.raises(ValueError, match=f"num_tokens={tokens} and capacity={slots} must not be negative"):
+                overflow(tokens, [0.5, 0.5], slots)
