@@ -23,7 +23,7 @@ class Mixing(nn.Module):
         self.value_DD = nn.Parameter(random_logits(width, width, seed=102) * scale)
         self.feed_DD = nn.Parameter(random_logits(width, width, seed=103) * scale)
 
-    def delta(self, x_BCD: Tensor, positions_BC: Tensor) -> tuple[Tensor, None]:
+    def delta(self, x_BCD: Tensor, positions_BC: Tensor, **_: object) -> tuple[Tensor, None]:
         distance_BCC = positions_BC[:, :, None] - positions_BC[:, None, :]
         scores_BCC = (x_BCD @ self.score_DD @ x_BCD.mT) * torch.cos(0.7 * distance_BCC.to(x_BCD.dtype))
         shares_BCC = scores_BCC.masked_fill(distance_BCC < 0, -math.inf).softmax(-1)

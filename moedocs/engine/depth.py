@@ -11,8 +11,9 @@ from torch import Generator, Tensor
 
 from moedocs.config.model import DepthWeight
 
-# what a block adds to its input, from tokens (B, C, D) and their positions in the whole sequence (B, C)
-Delta = Callable[[Tensor, Tensor], Tensor]
+# what a block adds to its input, from tokens (B, C, D), their positions in the whole sequence (B, C), and what more
+# there is to know of them (B, C)
+Delta = Callable[..., Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,31 +62,32 @@ def random_depth(
     return DepthRouting(draws_BS, chosen.map_BS.float(), chosen.map_BS, chosen.index_BC)
 
 
-def through(x_BSD: Tensor, routing: DepthRouting, block: Delta) -> Tensor:
+def through(x_BSD: Tensor, routing: DepthRouting, block: Delta, *tables_BS: Tensor) -> Tensor:
     """x + weight * block(chosen tokens) where a token passes, and x itself, bit for bit, where it does not (eq. 1).
 
     `block` gets the chosen tokens (B, C, D) in order with their positions (B, C) in the WHOLE sequence, the ones that
     rotary angles must use, and returns what it adds to them, attention and feed-forward together: its own residual is
-    not part of that. A choice of varying size goes in one sequence at a time, so that no padding is seen, counted or
-    given a place by anything inside; nobody chosen, no call.
+    not part of that. Of each further table, such as the tokens' ids, it gets the entries (B, C) of the chosen. A choice
+    of varying size goes in one sequence at a time, so that no padding is seen, counted or given a place by anything
+    inside; nobody chosen, no call.
     """
     if x_BSD.shape[:2] != routing.map_BS.shape:
         raise ValueError(f"tokens {tuple(x_BSD.shape[:2])} do not fit a choice among {tuple(routing.map_BS.shape)}")
     if (routing.index_BC >= 0).all():
-        return _through(x_BSD, routing.weights_BS, routing.index_BC, block)
-    rows = zip(x_BSD.unbind(), routing.weights_BS.unbind(), routing.index_BC.unbind(), strict=True)
-    passed = [_through(x_SD[None], weights_S[None], row_C[row_C >= 0][None], block) for x_SD, weights_S, row_C in rows]
-    return torch.cat(passed)
+        return _through(routing.index_BC, block, x_BSD, routing.weights_BS, *tables_BS)
+    tables = (routing.index_BC, x_BSD, routing.weights_BS, *tables_BS)
+    rows = zip(*(table.unbind() for table in tables), strict=True)
+    return torch.cat([_through(row_C[row_C >= 0][None], block, *(a[None] for a in alone)) for row_C, *alone in rows])
 
 
-def _through(x_BSD: Tensor, weights_BS: Tensor, index_BC: Tensor, block: Delta) -> Tensor:
+def _through(index_BC: Tensor, block: Delta, x_BSD: Tensor, weights_BS: Tensor, *tables_BS: Tensor) -> Tensor:
     if index_BC.numel() == 0:
         return x_BSD
     num_sequences, length, _ = x_BSD.shape
     start_B1 = torch.arange(0, num_sequences * length, length, device=x_BSD.device)[:, None]
     flat_N = (start_B1 + index_BC).flatten()
     chosen_BCD = x_BSD.flatten(0, 1).index_select(0, flat_N).view(*index_BC.shape, -1)
-    delta_BCD = block(chosen_BCD, index_BC)
+    delta_BCD = block(chosen_BCD, index_BC, *(table_BS.gather(1, index_BC) for table_BS in tables_BS))
     if delta_BCD.shape != chosen_BCD.shape:
         raise ValueError(f"the block made {tuple(delta_BCD.shape)} of tokens {tuple(chosen_BCD.shape)}")
     weights_BC1 = weights_BS.gather(1, index_BC)[..., None].to(x_BSD.dtype)

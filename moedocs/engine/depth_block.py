@@ -20,7 +20,9 @@ from moedocs.engine.record import Routing
 class Residual(Protocol):
     """A block that can say what it adds: attention and feed-forward together, without its input."""
 
-    def delta(self, x_BCD: Tensor, positions_BC: Tensor) -> tuple[Tensor, Routing | None]:
+    def delta(
+        self, x_BCD: Tensor, positions_BC: Tensor, *, ids_BC: Tensor | None = None, generator: Generator | None = None
+    ) -> tuple[Tensor, Routing | None]:
         """What is added to each token, and the Routing of its experts if it has any."""
         ...
 
@@ -79,20 +81,27 @@ class DepthBlock(nn.Module):
         return causal_choice(logits_BS, predicted_BS, weight=self.config.weight)
 
     def forward(
-        self, x_BSD: Tensor, *, causal: bool = False, generator: Generator | None = None
+        self,
+        x_BSD: Tensor,
+        *,
+        ids_BS: Tensor | None = None,
+        causal: bool = False,
+        generator: Generator | None = None,
     ) -> tuple[Tensor, Routing | None, DepthRouting]:
         """The residual stream, the Routing of the experts inside over the tokens that passed, and the choice.
 
         That Routing's rows are the chosen tokens sequence by sequence; it is None without experts, or without anybody
-        who passes. A causal choice routes each sequence by itself, so that a capacity holds for one sequence.
+        who passes. A causal choice routes each sequence by itself, so that a capacity holds for one sequence. The ids
+        are for experts that are chosen by them.
         """
         depth = self.choose(x_BSD, causal=causal, generator=generator)
         routings: list[Routing] = []
 
-        def delta(x_BCD: Tensor, positions_BC: Tensor) -> Tensor:
-            delta_BCD, routing = self.block.delta(x_BCD, positions_BC)
+        def delta(x_BCD: Tensor, positions_BC: Tensor, ids_BC: Tensor | None = None) -> Tensor:
+            delta_BCD, routing = self.block.delta(x_BCD, positions_BC, ids_BC=ids_BC, generator=generator)
             routings.extend([] if routing is None else [routing])
             return delta_BCD
 
-        out_BSD = through(x_BSD, depth, delta)
-        return out_BSD, pooled(routings) if routings else None, depth
+        out_BSD = through(x_BSD, depth, delta, *([] if ids_BS is None else [ids_BS]))
+        routing = routings[0] if len(routings) == 1 else None
+        return out_BSD, pooled(routings) if len(routings) > 1 else routing, depth

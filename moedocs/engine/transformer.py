@@ -74,8 +74,8 @@ class FeedForward(nn.Module):
         self.up_DF = fan_in(d_model, d_ff, inputs=d_model, generator=generator)
         self.down_FD = fan_in(d_ff, d_model, inputs=d_ff, generator=generator)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """The output, and None where an MoE layer would give its Routing."""
+    def forward(self, x: Tensor, **_: object) -> tuple[Tensor, None]:
+        """The output, and None where an MoE layer would give its Routing, whatever more such a layer is told."""
         return swiglu(x, self.gate_DF, self.up_DF, self.down_FD), None
 
 
@@ -92,7 +92,12 @@ class Block(nn.Module):
         self.feed_forward: FeedForward | MoELayer
         if sparse and config.routing is not None:
             self.feed_forward = MoELayer(
-                config.d_model, config.d_ff, config.routing, generator=generator, dispatch=dispatch
+                config.d_model,
+                config.d_ff,
+                config.routing,
+                generator=generator,
+                dispatch=dispatch,
+                vocab_size=config.vocab_size,
             )
         else:
             self.feed_forward = FeedForward(config.d_model, config.dense_width, generator=generator)
@@ -102,16 +107,21 @@ class Block(nn.Module):
         mixed_BSD: Tensor = self.attention(self.attention_norm(x_BSD))
         return x_BSD + mixed_BSD
 
-    def forward(self, x_BSD: Tensor) -> tuple[Tensor, Routing | None]:
+    def forward(
+        self, x_BSD: Tensor, *, ids_BS: Tensor | None = None, generator: Generator | None = None
+    ) -> tuple[Tensor, Routing | None]:
         """The residual stream after the block, and the Routing of its experts if it has any."""
         residual_BSD = self.attend(x_BSD)
-        out_BSD, routing = self.feed_forward(self.feed_forward_norm(residual_BSD))
+        out_BSD, routing = self.feed_forward(self.feed_forward_norm(residual_BSD), ids=ids_BS, generator=generator)
         return residual_BSD + out_BSD, routing
 
-    def delta(self, x_BCD: Tensor, positions_BC: Tensor) -> tuple[Tensor, Routing | None]:
+    def delta(
+        self, x_BCD: Tensor, positions_BC: Tensor, *, ids_BC: Tensor | None = None, generator: Generator | None = None
+    ) -> tuple[Tensor, Routing | None]:
         """What the block adds to tokens at these positions, attention and feed-forward together."""
         mixed_BCD: Tensor = self.attention(self.attention_norm(x_BCD), positions_BC)
-        out_BCD, routing = self.feed_forward(self.feed_forward_norm(x_BCD + mixed_BCD))
+        x_BCD = self.feed_forward_norm(x_BCD + mixed_BCD)
+        out_BCD, routing = self.feed_forward(x_BCD, ids=ids_BC, generator=generator)
         return mixed_BCD + out_BCD, routing
 
 
@@ -150,15 +160,16 @@ class Transformer(nn.Module):
         training. causal=True chooses in depth as sampling must, each token judged by itself. The `generator` is for
         what draws: a random depth, noise.
         """
-        x_BSD = self.embed(bytes_BS)
+        ids_BS = bytes_BS.long()
+        x_BSD = self.embed(ids_BS)
         routings: list[Routing] = []
         depths: list[DepthRouting] = []
         for block in self.blocks:
             if isinstance(block, DepthBlock):
-                x_BSD, routing, depth = block(x_BSD, causal=causal, generator=generator)
+                x_BSD, routing, depth = block(x_BSD, ids_BS=ids_BS, causal=causal, generator=generator)
                 depths.append(depth)
             else:
-                x_BSD, routing = block(x_BSD)
+                x_BSD, routing = block(x_BSD, ids_BS=ids_BS, generator=generator)
             routings.extend([] if routing is None else [routing])
         head_VD = self.embedding_VD if self.config.tied_embeddings else self.head_VD
         return Output(linear(self.norm(x_BSD), head_VD), routings, depths)

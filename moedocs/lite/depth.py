@@ -5,15 +5,17 @@ Shapes: B sequences · S sequence length · D d_model · C capacity (slots per s
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from moedocs.config.model import DepthWeight
 from moedocs.lite.record import Bools, Floats, Ints, sigmoid
 
-# what a block adds to its input, from tokens (B, C, D) and their positions in the whole sequence (B, C)
-Delta = Callable[[Floats, Ints], Floats]
+# what a block adds to its input, from tokens (B, C, D), their positions in the whole sequence (B, C), and what more
+# there is to know of them (B, C)
+Delta = Callable[..., Floats]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,29 +58,30 @@ def random_depth(shape: tuple[int, int], capacity: int, *, generator: np.random.
     return DepthRouting(chosen.logits_BS, chosen.map_BS.astype(np.float32), chosen.map_BS, chosen.index_BC)
 
 
-def through(x_BSD: Floats, routing: DepthRouting, block: Delta) -> Floats:
+def through(x_BSD: Floats, routing: DepthRouting, block: Delta, *tables_BS: NDArray[Any]) -> Floats:
     """x + weight * block(chosen tokens) where a token passes, and x itself, bit for bit, where it does not (eq. 1).
 
     `block` gets the chosen tokens (B, C, D) in order with their positions (B, C) in the WHOLE sequence, and returns
-    what it adds to them: its own residual is not part of that. A choice of varying size goes in one sequence at a time;
-    nobody chosen, no call.
+    what it adds to them: its own residual is not part of that. Of each further table it gets the entries (B, C) of the
+    chosen. A choice of varying size goes in one sequence at a time; nobody chosen, no call.
     """
     if x_BSD.shape[:2] != routing.map_BS.shape:
         raise ValueError(f"tokens {x_BSD.shape[:2]} do not fit a choice among {routing.map_BS.shape}")
     if (routing.index_BC >= 0).all():
-        return _through(x_BSD, routing.weights_BS, routing.index_BC, block)
-    rows = zip(x_BSD, routing.weights_BS, routing.index_BC, strict=True)
-    passed = [_through(x_SD[None], weights_S[None], row_C[row_C >= 0][None], block) for x_SD, weights_S, row_C in rows]
-    return np.concatenate(passed)
+        return _through(routing.index_BC, block, x_BSD, routing.weights_BS, *tables_BS)
+    rows = zip(routing.index_BC, x_BSD, routing.weights_BS, *tables_BS, strict=True)
+    return np.concatenate(
+        [_through(row_C[row_C >= 0][None], block, *(a[None] for a in alone)) for row_C, *alone in rows]
+    )
 
 
-def _through(x_BSD: Floats, weights_BS: Floats, index_BC: Ints, block: Delta) -> Floats:
+def _through(index_BC: Ints, block: Delta, x_BSD: Floats, weights_BS: Floats, *tables_BS: NDArray[Any]) -> Floats:
     out_BSD = x_BSD.copy()
     if index_BC.size == 0:
         return out_BSD
     rows_B1 = np.arange(len(x_BSD))[:, None]
     chosen_BCD = x_BSD[rows_B1, index_BC]
-    delta_BCD = block(chosen_BCD, index_BC)
+    delta_BCD = block(chosen_BCD, index_BC, *(table_BS[rows_B1, index_BC] for table_BS in tables_BS))
     if delta_BCD.shape != chosen_BCD.shape:
         raise ValueError(f"the block made {delta_BCD.shape} of tokens {chosen_BCD.shape}")
     out_BSD[rows_B1, index_BC] += delta_BCD * weights_BS[rows_B1, index_BC, None]

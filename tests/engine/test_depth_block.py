@@ -43,7 +43,7 @@ class Sparse(nn.Module):
         super().__init__()
         self.layer = MoELayer(WIDTH, 5, RoutingConfig(num_experts=3, top_k=1, renormalise=False), generator=generator())
 
-    def delta(self, x_BCD: Tensor, positions_BC: Tensor) -> tuple[Tensor, Routing | None]:
+    def delta(self, x_BCD: Tensor, positions_BC: Tensor, **_: object) -> tuple[Tensor, Routing | None]:
         out_BCD, routing = self.layer(x_BCD)
         return out_BCD, routing
 
