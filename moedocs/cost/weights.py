@@ -23,7 +23,7 @@ from moedocs.cost.weight import (
 
 def model_weights(model: Architecture) -> Iterator[tuple[Weight, int]]:
     """Each weight with the number of layers that have it; what is outside all layers comes once."""
-    yield vector("tokens", model.vocab_size, model.d_model, part=EMBEDDING), 1
+    yield vector("tokens", model.vocab_size, model.d_model, part=EMBEDDING), model.embeddings
     if model.positions:
         yield vector("learned positions", model.positions, model.d_model, part=POSITIONS), 1
     for layers, of_encoder in ((model.encoder, True), (model.layers, False)):

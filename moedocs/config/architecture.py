@@ -1,0 +1,113 @@
+"""What a published language model is made of, in enough detail to count every parameter and every product.
+
+D d_model. What differs between the layers of one model stands in the layers, what they share in the `Architecture`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from moedocs.config.attention import Attention
+from moedocs.config.checks import one_of, whole, yes_or_no
+
+Bias = Literal["none", "buffer", "parameter"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dense:
+    """A feed-forward network of `matrices` D × width: 3 with a gate (SwiGLU), 2 without."""
+
+    width: int
+    matrices: int = 3
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        whole(self, "width")
+        yes_or_no(self, "bias")
+        if self.matrices not in (2, 3):
+            raise ValueError(f"matrices={self.matrices} must be 2 or 3")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experts:
+    """A layer of experts with its router; `shared_width` is of all shared experts together, 0 without any.
+
+    `selection_bias` is DeepSeek-V3's bias that moves the choice but no weight: a "buffer" is not counted, as it is not
+    trained by gradients; a few families keep it among their parameters. The `no_ops` are choices of the router that
+    have no weights. An `output_bias` is one vector for the layer, whoever was chosen.
+    """
+
+    experts: int
+    top_k: int
+    width: int
+    matrices: int = 3
+    bias: bool = False
+    output_bias: bool = False
+    router_bias: bool = False
+    selection_bias: Bias = "none"
+    shared_width: int = 0
+    shared_bias: bool = False
+    shared_gate: bool = False
+    no_ops: int = 0
+
+    def __post_init__(self) -> None:
+        whole(self, "experts", "top_k", "width")
+        whole(self, "shared_width", "no_ops", least=0)
+        yes_or_no(self, "bias", "output_bias", "router_bias", "shared_bias", "shared_gate")
+        one_of(self, "selection_bias", ("none", "buffer", "parameter"))
+        if self.matrices not in (2, 3):
+            raise ValueError(f"matrices={self.matrices} must be 2 or 3")
+        if self.top_k > (choices := self.experts + self.no_ops):
+            raise ValueError(f"top_k={self.top_k} must lie in 1..{choices}, the number of experts")
+
+
+FeedForward = Dense | Experts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One block: usually one attention, one feed-forward network and two norms of D; some have more, or none."""
+
+    attention: tuple[Attention, ...]
+    feed_forward: tuple[FeedForward, ...]
+    norms: int = 2
+
+    def __post_init__(self) -> None:
+        whole(self, "norms", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A decoder, or with `encoder` layers an encoder and a decoder, as its config.json describes it.
+
+    `positions` are learned, 0 where positions are rotary or fixed. `final_norms` stand after the last layer, one per
+    stack. There are `embeddings` alike where each stack has its own. `left_out` names what the file has and the count
+    has not (extra prediction layers, a vision tower), `filled` what the file has not and the architecture's default
+    gave.
+    """
+
+    name: str
+    vocab_size: int
+    d_model: int
+    layers: tuple[Layer, ...]
+    encoder: tuple[Layer, ...] = ()
+    tied: bool = False
+    embeddings: int = 1
+    positions: int = 0
+    norm_bias: bool = False
+    head_bias: bool = False
+    final_norms: int = 1
+    left_out: tuple[str, ...] = ()
+    filled: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        whole(self, "vocab_size", "d_model", "embeddings")
+        whole(self, "positions", "final_norms", least=0)
+        yes_or_no(self, "tied", "norm_bias", "head_bias")
+        if not self.layers:
+            raise ValueError(f"{self.name} has no layers")
+
+    @property
+    def experts(self) -> tuple[Experts, ...]:
+        """The layers of experts, encoder first."""
+        every = (part for layer in (*self.encoder, *self.layers) for part in layer.feed_forward)
+        return tuple(part for part in every if isinstance(part, Experts))

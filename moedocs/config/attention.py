@@ -1,0 +1,173 @@
+"""How the tokens of a sequence are mixed in one layer: the kinds of attention and what stands in its place.
+
+D d_model, H heads. Widths are of one head where the name says so.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from moedocs.config.checks import one_of, whole, yes_or_no
+
+QKNorm = Literal["none", "head", "full"]
+Gate = Literal["none", "head", "full"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupedQuery:
+    """Attention whose `heads` share `kv_heads` keys and values: as many is multi-head, one is multi-query.
+
+    `qk_norm` normalises queries and keys, with one weight per element of a head ("head") or of all heads ("full").
+    A `gate` multiplies what the heads return, by one number per head or per element. `sinks` is one learned logit per
+    head. A token sees the last `window` tokens, itself included, or those of its own `chunk`. With `cross`, keys and
+    values come from the encoder; a `bidirectional` token sees later ones too. `buckets` of relative distance, T5's.
+    """
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+    value_dim: int
+    qkv_bias: bool = False
+    output_bias: bool = False
+    qk_norm: QKNorm = "none"
+    gate: Gate = "none"
+    sinks: bool = False
+    window: int | None = None
+    chunk: int | None = None
+    cross: bool = False
+    bidirectional: bool = False
+    buckets: int = 0
+
+    def __post_init__(self) -> None:
+        whole(self, "heads", "kv_heads", "head_dim", "value_dim")
+        whole(self, "buckets", least=0)
+        whole(self, *(name for name in ("window", "chunk") if getattr(self, name) is not None))
+        one_of(self, "qk_norm", ("none", "head", "full"))
+        one_of(self, "gate", ("none", "head", "full"))
+        yes_or_no(self, "qkv_bias", "output_bias", "sinks", "cross", "bidirectional")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"{self.heads} heads are not a multiple of {self.kv_heads} key and value heads")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Indexer:
+    """DeepSeek's sparse attention: small heads score all earlier tokens, and only the `top_k` best are attended to."""
+
+    heads: int
+    head_dim: int
+    top_k: int
+
+    def __post_init__(self) -> None:
+        whole(self, "heads", "head_dim", "top_k")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latent:
+    """Multi-head latent attention (DeepSeek-V2): keys and values come from one vector of `kv_rank` per token.
+
+    A query or key is `nope_dim` wide plus `rope_dim` that carry the position; all heads share that part of the key.
+    Without a `query_rank` queries are projected directly. A `bias` is on the two projections down and on the output.
+    """
+
+    heads: int
+    query_rank: int | None
+    kv_rank: int
+    nope_dim: int
+    rope_dim: int
+    value_dim: int
+    bias: bool = False
+    indexer: Indexer | None = None
+
+    def __post_init__(self) -> None:
+        whole(self, "heads", "kv_rank", "nope_dim", "rope_dim", "value_dim")
+        whole(self, *(("query_rank",) if self.query_rank is not None else ()))
+        yes_or_no(self, "bias")
+        if self.indexer is not None and self.query_rank is None:
+            raise ValueError("an indexer reads the compressed query: it needs a query_rank")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lightning:
+    """MiniMax's linear attention: a decaying state of head_dim × head_dim per head, then RMSNorm and a full gate."""
+
+    heads: int
+    head_dim: int
+
+    def __post_init__(self) -> None:
+        whole(self, "heads", "head_dim")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeltaNet:
+    """Gated DeltaNet (Qwen3-Next): a short convolution, then a state of key_dim × value_dim per value head."""
+
+    key_heads: int
+    value_heads: int
+    key_dim: int
+    value_dim: int
+    kernel: int
+
+    def __post_init__(self) -> None:
+        whole(self, "key_heads", "value_heads", "key_dim", "value_dim", "kernel")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mamba:
+    """Mamba as Jamba has it: a state of `state` numbers per channel, and RMSNorm on the step and on B and C."""
+
+    inner: int
+    state: int
+    kernel: int
+    step_rank: int
+    conv_bias: bool = True
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        whole(self, "inner", "state", "kernel", "step_rank")
+        yes_or_no(self, "conv_bias", "bias")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mamba2:
+    """Mamba-2: `heads` of `head_dim` channels each, whose B and C are shared within `groups`."""
+
+    heads: int
+    head_dim: int
+    groups: int
+    state: int
+    kernel: int
+    conv_bias: bool = True
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        whole(self, "heads", "head_dim", "groups", "state", "kernel")
+        yes_or_no(self, "conv_bias", "bias")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convolution:
+    """LFM2's gated short convolution over the last `kernel` tokens, channel by channel."""
+
+    kernel: int
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        whole(self, "kernel")
+        yes_or_no(self, "bias")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionExperts:
+    """JetMoE's mixture of attention heads: each expert has its own queries and outputs, keys and values are shared."""
+
+    experts: int
+    top_k: int
+    kv_heads: int
+    head_dim: int
+
+    def __post_init__(self) -> None:
+        whole(self, "experts", "top_k", "kv_heads", "head_dim")
+        if self.top_k > self.experts:
+            raise ValueError(f"top_k={self.top_k} must lie in 1..{self.experts}, the number of experts")
+
+
+Attention = GroupedQuery | Latent | Lightning | DeltaNet | Mamba | Mamba2 | Convolution | AttentionExperts

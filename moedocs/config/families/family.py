@@ -1,0 +1,99 @@
+"""A family of published models, all that one `model_type` may say, and how its files become an `Architecture`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from moedocs.config.architecture import Architecture, FeedForward, Layer
+from moedocs.config.attention import Attention
+from moedocs.config.families.networks import DenseNames, ExpertNames
+from moedocs.config.families.placement import Every, Placement
+from moedocs.config.fields import MOST_LAYERS, Field, Fields
+
+FULL, NO_EXPERTS, USUAL = Every("full"), Every("dense"), DenseNames()
+PREDICTION = Field("num_nextn_predict_layers", 0, also=("num_mtp_layers",))
+
+
+class AttentionPart(Protocol):
+    """Reads one kind of attention."""
+
+    def read(self, fields: Fields, d_model: int) -> Attention: ...
+
+
+class Family(Protocol):
+    """What the reader of files asks of a family."""
+
+    @property
+    def harmless(self) -> frozenset[str]: ...
+
+    @property
+    def only(self) -> Mapping[str, tuple[Any, ...]]: ...
+
+    @property
+    def blocks(self) -> tuple[str, ...]: ...
+
+    @property
+    def encoder_decoder(self) -> bool: ...
+
+    def build(self, fields: Fields) -> Architecture: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoder:
+    """A decoder whose layers are one attention and one feed-forward network each.
+
+    `mixes` gives each layer a word, and `attention` what that word means. `networks` says which layers are "sparse":
+    those have `experts`, the others a `dense` network. A sparse layer has `sparse_norms`, where it differs. Fields in
+    `harmless` cannot change a count; those in `only` are understood at these values alone; `blocks` are nested objects.
+    """
+
+    attention: Mapping[str, AttentionPart]
+    mixes: Placement = FULL
+    dense: DenseNames | None = USUAL
+    experts: ExpertNames | None = None
+    networks: Placement = NO_EXPERTS
+    norms: int = 2
+    sparse_norms: int | None = None
+    vocab_size: Field = Field("vocab_size")
+    d_model: Field = Field("hidden_size")
+    layers: Field = Field("num_hidden_layers")
+    tied: Field = Field("tie_word_embeddings", False)
+    positions: Field | None = None
+    norm_bias: bool = False
+    head_bias: Field | bool = False
+    prediction: Field = PREDICTION
+    harmless: frozenset[str] = frozenset()
+    only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    blocks: tuple[str, ...] = ()
+    encoder_decoder: bool = False
+
+    def build(self, fields: Fields) -> Architecture:
+        d_model, count = fields.size(self.d_model), fields.size(self.layers, most=MOST_LAYERS)
+        layers = self._layers(fields, d_model, count)
+        extra = fields.size_or_none(self.prediction, least=0)
+        return Architecture(
+            name=fields.family,
+            vocab_size=fields.size(self.vocab_size),
+            d_model=d_model,
+            layers=layers,
+            tied=fields.flag(self.tied),
+            positions=fields.size(self.positions) if self.positions else 0,
+            norm_bias=self.norm_bias,
+            head_bias=fields.flag(self.head_bias),
+            left_out=(f"{extra} layers that predict further tokens",) if extra else (),
+        )
+
+    def _layers(self, fields: Fields, d_model: int, count: int) -> tuple[Layer, ...]:
+        words = tuple(zip(self.mixes(fields, count), self.networks(fields, count), strict=True))
+        kinds = {pair: self._layer(fields, d_model, *pair) for pair in dict.fromkeys(words)}
+        return tuple(kinds[pair] for pair in words)
+
+    def _layer(self, fields: Fields, d_model: int, mix: str, network: str) -> Layer:
+        if mix not in self.attention:
+            raise ValueError(f"{fields.family}: a layer of {mix} attention is unknown in this family")
+        part = self.experts if network == "sparse" else self.dense
+        if part is None:
+            raise ValueError(f"{fields.family}: a {network} layer is unknown in this family")
+        feed_forward: FeedForward = part.read(fields, d_model)
+        norms = self.sparse_norms if network == "sparse" and self.sparse_norms is not None else self.norms
+        return Layer(attention=(self.attention[mix].read(fields, d_model),), feed_forward=(feed_forward,), norms=norms)

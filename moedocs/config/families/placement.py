@@ -1,0 +1,143 @@
+"""Which layer is of which kind: each rule gives one word per layer, from fields of the file."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from moedocs.config.fields import Field, Fields, is_whole
+
+ATTENTION_WORDS = {
+    "full_attention": "full",
+    "attention": "full",
+    "sliding_attention": "sliding",
+    "chunked_attention": "chunked",
+    "linear_attention": "linear",
+    "mamba": "linear",
+    "conv": "convolution",
+}
+NETWORK_WORDS = {"dense": "dense", "sparse": "sparse"}
+
+
+class Placement(Protocol):
+    """A rule from fields to one word per layer."""
+
+    def __call__(self, fields: Fields, layers: int) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True)
+class Every:
+    """All layers alike."""
+
+    word: str
+
+    def __call__(self, fields: Fields, layers: int) -> tuple[str, ...]:
+        return (self.word,) * layers
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """The words in turn, from the first layer on."""
+
+    words: tuple[str, ...]
+
+    def __call__(self, fields: Fields, layers: int) -> tuple[str, ...]:
+        return tuple(self.words[layer % len(self.words)] for layer in range(layers))
+
+
+@dataclass(frozen=True)
+class First:
+    """The first so many layers, and the others."""
+
+    number: Field | int
+    word: str = "dense"
+    others: str = "sparse"
+
+    def __call__(self, fields: Fields, layers: int) -> tuple[str, ...]:
+        number = fields.size(self.number, least=0) if isinstance(self.number, Field) else self.number
+        first = min(number, layers)
+        return (self.word,) * first + (self.others,) * (layers - first)
+
+
+@dataclass(frozen=True)
+class Periodic:
+    """Each `period`-th layer and the others: the last of every period, or the one at `offset` in it."""
+
+    period: Field
+    offset: Field | None = None
+    word: str = "sparse"
+    others: str = "dense"
+    but_not: Field | None = None
+
+    def __call__(self, fields: Fields, layers: int) -> tuple[str, ...]:
+        period = fields.size(self.period)
+        offset = period - 1 if self.offset is None else fields.size(self.offset, least=0)
+        if offset >= period:
+            raise ValueError(f"{fields.family}: {offset} as offset is beyond the period of {period} layers")
+        never = fields.indices(self.but_not, layers) if self.but_not else None
+        return tuple(
+            self.word if layer % period == offset and layer not in (never or ()) else self.others
+            for layer in range(layers)
+        )
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One word per layer as the file lists them; without a list, the rule."""
+
+    otherwise: Placement
+    field: Field = Field("layer_types", None)
+    known: tuple[tuple[str, str], ...] = tuple(ATTENTION_WORDS.items())
+
+    def __call__(self, fields: Fields, layers: int) -> tuple[str, ...]:
+        listed = fields.words(self.field, dict(self.known), layers)
+        return self.otherwise(fields, layers) if listed is None else listed
+
+
+def listed_networks(otherwise: Placement) -> Listed:
+    """`mlp_layer_types`, or the rule."""
+    return Listed(otherwise, Field("mlp_layer_types", None), tuple(NETWORK_WORDS.items()))
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """The layers whose numbers the file lists; without a list, the rule."""
+
+    otherwise: Placement
+    field: Field
+    word: str = "sparse"
+    others: str = "dense"
+
+    def __call__(self, fields: Fields, layers: int) -> tuple[str, ...]:
+        numbers = fields.indices(self.field, layers)
+        if numbers is None:
+            return self.otherwise(fields, layers)
+        return tuple(self.word if layer in numbers else self.others for layer in range(layers))
+
+
+@dataclass(frozen=True)
+class Marked:
+    """One number per layer, 1 for the layers of the word; without a list, or with an empty one, the rule."""
+
+    otherwise: Placement
+    field: Field
+    word: str = "chunked"
+    others: str = "full"
+
+    def __call__(self, fields: Fields, layers: int) -> tuple[str, ...]:
+        marks = fields.value(self.field)
+        if marks is None or marks == []:
+            return self.otherwise(fields, layers)
+        if not isinstance(marks, list) or len(marks) != layers or not all(is_whole(mark) for mark in marks):
+            raise fields.wrong(self.field, f"a list of {layers} numbers, one per layer")
+        return tuple(self.word if mark else self.others for mark in marks)
+
+
+@dataclass(frozen=True)
+class If:
+    """The rule where a field says true, all layers `others` where it says false."""
+
+    flag: Field
+    rule: Placement
+    others: str = "full"
+
+    def __call__(self, fields: Fields, layers: int) -> tuple[str, ...]:
+        return self.rule(fields, layers) if fields.flag(self.flag) else (self.others,) * layers

@@ -1,0 +1,135 @@
+"""Read a published config.json of Hugging Face's form: an `Architecture`, or one line on what is not understood.
+
+What cannot be understood is refused by name and never guessed; a stranger's file may hold anything.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+from moedocs.config.architecture import Architecture
+from moedocs.config.families import FAMILIES, HARMLESS, ONLY, WRAPPERS, Family
+from moedocs.config.fields import Fields, named, shown
+
+LONGEST = 10**6  # characters; the longest published ones have some ten thousand
+DEEPEST = 20
+NAMED = 6  # unknown fields that a message names
+
+
+def read(text: str) -> Architecture:
+    """The architecture that the text of a config.json describes. Raises ValueError, in one line."""
+    if len(text) > LONGEST:
+        raise ValueError(f"{len(text)} characters are no config.json: at most {LONGEST} are read")
+    if _depth(text) > DEEPEST:
+        raise ValueError(f"not a config.json: it nests deeper than {DEEPEST}")
+    try:
+        mapping = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("not a config.json: it nests too deep") from None
+    return from_dict(mapping)
+
+
+def from_dict(mapping: object) -> Architecture:
+    """The architecture that a parsed config.json describes. Raises ValueError, in one line."""
+    name, fields, outside = _language_model(mapping)
+    family = FAMILIES[name]
+    given = Fields(_flat(fields, family.blocks), name)
+    _refuse_unknown(given, family)
+    architecture = family.build(given)
+    filled = tuple(
+        f"{field}={value if isinstance(value, str) else shown(value)}" for field, value in given.filled.items()
+    )
+    return replace(architecture, left_out=(*architecture.left_out, *outside), filled=filled)
+
+
+def _language_model(mapping: object) -> tuple[str, Mapping[str, object], tuple[str, ...]]:
+    """The family, its fields, and what else the file describes, for a language model alone or inside another."""
+    fields = _object(mapping, "a config.json")
+    name = fields.get("model_type")
+    inner = fields.get("text_config")
+    if inner is None:
+        return _known(name), fields, ()
+    inside = _object(inner, "text_config")
+    outer_tied, tied = fields.get("tie_word_embeddings"), inside.get("tie_word_embeddings")
+    if outer_tied is not None and tied is not None and outer_tied != tied:
+        raise ValueError("tie_word_embeddings differs inside and outside text_config")
+    merged = dict(inside) if outer_tied is None else {**inside, "tie_word_embeddings": outer_tied}
+    others = tuple(field for field, value in fields.items() if field.endswith("_config") and isinstance(value, dict))
+    left = tuple(field for field in others if field not in ("text_config", "quantization_config"))
+    wrapped = WRAPPERS.get(name) if isinstance(name, str) else None
+    return _known(inside.get("model_type", wrapped)), merged, tuple(f"all that {shown(one)} describes" for one in left)
+
+
+def _object(value: object, what: str) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} must be an object with fields, not {shown(value)}")
+    for name in value:
+        if not isinstance(name, str):
+            raise ValueError(f"{what} has a field whose name is no text: {shown(name)}")
+    return value
+
+
+def _known(name: object) -> str:
+    if name is None:
+        raise ValueError("model_type is missing: it says which architecture the other fields describe")
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise ValueError(f"unknown model_type {shown(name)}; known are {', '.join(sorted(FAMILIES))}")
+    return name
+
+
+def _flat(fields: Mapping[str, object], blocks: tuple[str, ...]) -> dict[str, object]:
+    """Fields of the blocks stand beside the others, named block.field."""
+    flat = {name: value for name, value in fields.items() if name not in blocks}
+    for block in blocks:
+        inside = _object(fields.get(block, {}), block)
+        flat.update({f"{block}.{name}": value for name, value in inside.items()})
+    return flat
+
+
+def _refuse_unknown(fields: Fields, family: Family) -> None:
+    """A null says nothing and passes; any other field must be one that is read, or harmless."""
+    only = {**ONLY, "is_encoder_decoder": (family.encoder_decoder,), **family.only}
+    understood = HARMLESS | family.harmless | set(named(family)) | set(only)
+    unknown = [name for name, value in fields.given.items() if value is not None and name not in understood]
+    if unknown:
+        more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+        names = ", ".join(shown(name) for name in unknown[:NAMED])
+        raise ValueError(f"{fields.family}: unknown fields might change the count: {names}{more}")
+    for name, allowed in only.items():
+        value = fields.given.get(name)
+        if value is not None and not any(value == one and type(value) is type(one) for one in allowed):
+            raise ValueError(f"{fields.family}: {name}={shown(value)} is not understood")
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object whose fields are each given once: of two, readers disagree on which holds."""
+    found: dict[str, object] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{shown(name)} is given twice")
+        found[name] = value
+    return found
+
+
+def _no_number(name: str) -> object:
+    raise ValueError(f"not JSON: {name} is no number")
+
+
+def _depth(text: str) -> int:
+    """How deep lists and objects nest, so that no file can exhaust the parser."""
+    deepest = depth = 0
+    inside = escaped = False
+    for character in text:
+        if inside:
+            inside = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+        elif character == '"':
+            inside = True
+        elif character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest

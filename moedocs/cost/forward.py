@@ -1,0 +1,140 @@
+"""FLOPs of a forward pass of a published model: two per multiplication with its addition, in products alone.
+
+Norms, rotations, softmaxes and the weighted sum of experts are no products, an embedding is a lookup. S tokens of a
+sequence, B sequences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import singledispatch
+
+from moedocs.config.architecture import Architecture, Layer
+from moedocs.config.attention import (
+    AttentionExperts,
+    Convolution,
+    DeltaNet,
+    GroupedQuery,
+    Latent,
+    Lightning,
+    Mamba,
+    Mamba2,
+)
+from moedocs.cost.weights import model_weights
+
+TRAINING = 3  # backward passes take two products for each of the forward pass: by weights and by inputs
+
+
+@dataclass(frozen=True)
+class ForwardFlops:
+    """FLOPs of one forward pass of a batch.
+
+    `attention_full` is every query with every key, as kernels that mask afterwards do it: neither causality nor a
+    window saves anything. `attention_causal` is only the keys that a token attends to. `linear` is 2 × active matrix
+    parameters × tokens, short convolutions included.
+    """
+
+    linear: int
+    attention_full: int
+    attention_causal: int
+
+    @property
+    def full(self) -> int:
+        """Everything, attention in full."""
+        return self.linear + self.attention_full
+
+    @property
+    def causal(self) -> int:
+        """Everything, attention only with the keys that a token attends to."""
+        return self.linear + self.attention_causal
+
+    @property
+    def training(self) -> ForwardFlops:
+        """Forward and backward: three times as much, nothing computed twice."""
+        return ForwardFlops(TRAINING * self.linear, TRAINING * self.attention_full, TRAINING * self.attention_causal)
+
+
+def model_flops(model: Architecture, sequence: int, batch: int = 1) -> ForwardFlops:
+    """FLOPs of `batch` sequences of `sequence` tokens, with the head at every position and nothing cached.
+
+    An encoder-decoder reads and writes as many tokens each. With no-op experts it is the most a token can take.
+    """
+    if sequence < 0 or batch < 0:
+        raise ValueError(f"sequence={sequence} and batch={batch} must not be negative")
+    linear = sum(2 * weight.products * layers for weight, layers in model_weights(model)) * sequence
+    layers = (*model.encoder, *model.layers)
+    full, causal = (sum(_layer(layer, sequence, causal=causal) for layer in layers) for causal in (False, True))
+    return ForwardFlops(batch * linear, batch * full, batch * causal)
+
+
+def _layer(layer: Layer, sequence: int, *, causal: bool) -> int:
+    return sum(attention_flops(attention, sequence, causal=causal) for attention in layer.attention)
+
+
+@singledispatch
+def attention_flops(attention: object, sequence: int, *, causal: bool) -> int:
+    """FLOPs of one layer's attention for one sequence, beyond the products with weights."""
+    raise TypeError(f"no count for {type(attention).__name__}")
+
+
+@attention_flops.register
+def _grouped(attention: GroupedQuery, sequence: int, *, causal: bool) -> int:
+    each = 2 * attention.heads * (attention.head_dim + attention.value_dim)
+    if not causal or attention.cross or attention.bidirectional:
+        return each * sequence**2
+    if attention.chunk is not None:
+        chunks, rest = divmod(sequence, attention.chunk)
+        return each * (chunks * seen(attention.chunk) + seen(rest))
+    return each * seen(sequence, attention.window)
+
+
+def seen(sequence: int, most: int | None = None) -> int:
+    """Pairs of a token and one it attends to: itself and all before it, at most `most`."""
+    within = sequence if most is None else min(sequence, most)
+    return within * (within + 1) // 2 + (sequence - within) * within
+
+
+@attention_flops.register
+def _latent(attention: Latent, sequence: int, *, causal: bool) -> int:
+    """Keys and values rebuilt for every head, as in training; see the weights for what rebuilding takes."""
+    each = 2 * attention.heads * (attention.nope_dim + attention.rope_dim + attention.value_dim)
+    if (indexer := attention.indexer) is None:
+        return each * (seen(sequence) if causal else sequence**2)
+    scored = 2 * indexer.heads * (indexer.head_dim + 1)
+    if not causal:
+        return (each + scored) * sequence**2
+    return each * seen(sequence, indexer.top_k) + scored * seen(sequence)
+
+
+@attention_flops.register
+def _attention_experts(attention: AttentionExperts, sequence: int, *, causal: bool) -> int:
+    each = 4 * attention.top_k * attention.kv_heads * attention.head_dim
+    return each * (seen(sequence) if causal else sequence**2)
+
+
+@attention_flops.register
+def _lightning(attention: Lightning, sequence: int, *, causal: bool) -> int:
+    """Token by token: one update and one reading of the state; kernels that go by blocks compute more."""
+    return 4 * attention.heads * attention.head_dim**2 * sequence
+
+
+@attention_flops.register
+def _delta_net(attention: DeltaNet, sequence: int, *, causal: bool) -> int:
+    """Token by token: what the state holds for the key, one update, one reading; kernels by blocks compute more."""
+    return 6 * attention.value_heads * attention.key_dim * attention.value_dim * sequence
+
+
+@attention_flops.register
+def _mamba(attention: Mamba, sequence: int, *, causal: bool) -> int:
+    """Token by token: one update and one reading of each channel's state."""
+    return 4 * attention.inner * attention.state * sequence
+
+
+@attention_flops.register
+def _mamba2(attention: Mamba2, sequence: int, *, causal: bool) -> int:
+    return 4 * attention.heads * attention.head_dim * attention.state * sequence
+
+
+@attention_flops.register
+def _convolution(attention: Convolution, sequence: int, *, causal: bool) -> int:
+    return 0

@@ -1,0 +1,117 @@
+"""Files of every family, read and counted, against transformers' own modules: exact integers."""
+
+# mypy: disable-error-code="no-untyped-call"
+# (transformers annotates its forward passes, not its constructors)
+
+import json
+import re
+from dataclasses import fields as dataclass_fields
+from functools import cache
+from random import Random
+
+import pytest
+from torch import nn
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+from moedocs.config.families import FAMILIES, WRAPPERS
+from moedocs.config.published import from_dict, read
+from moedocs.cost.tree import Node, parameter_tree
+from tests.cost.families import DRAWS, Drawn, built, sizes
+
+DRAWN = 5
+FEW = 10
+EACH = pytest.mark.parametrize("family", DRAWS)
+
+# Names of modules, by the part of the tree that they belong to; the first that fits holds.
+PARTS = {
+    "embedding": r"embed_tokens|wte|^shared|embed_in",
+    "positions": r"wpe|embed_positions",
+    "head": r"lm_head",
+    "routers": r"(mlp|feed_forward|block_sparse_moe|ffn|moe|mixer)\.(gate|router)\.|moe_statics",
+    "shared experts": r"shared_expert|shared_mlp",
+    "routed experts": r"\.experts\.",
+    "attention": r"attn|attention\.|Attention|mamba|\.conv\.",
+    "norms": r"norm|ln_",
+    "dense networks": r"mlp|feed_forward|ffn|wi|wo",
+}
+NOT_ATTENTION = re.compile(r"post_attention|attn_layer_norm|attention_layer_norm|attention_norm")
+
+
+def part_of(name: str) -> str:
+    if NOT_ATTENTION.search(name):
+        return "norms"
+    return next(part for part, pattern in PARTS.items() if re.search(pattern, name))
+
+
+@cache
+def drawn(family: str, seed: int) -> Drawn:
+    return DRAWS[family](Random(f"{family} {seed}"))
+
+
+def counted(family: str, fields: Drawn) -> Node:
+    return parameter_tree(from_dict({"model_type": family, **fields}))
+
+
+def whole(family: str, fields: Drawn) -> Drawn:
+    """The file as transformers writes it, with all of its defaults."""
+    config = CONFIG_MAPPING[family](**fields)
+    written: Drawn = json.loads(config.to_json_string(use_diff=False))
+    return written
+
+
+def parts(model: nn.Module) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        found[part_of(name)] = found.get(part_of(name), 0) + parameter.numel()
+    return found
+
+
+def test_every_family_that_transformers_knows_is_drawn() -> None:
+    assert set(DRAWS) == {name for name in FAMILIES if name in CONFIG_MAPPING}
+    assert set(WRAPPERS.values()) <= set(FAMILIES)
+
+
+@EACH
+@pytest.mark.parametrize("seed", range(DRAWN))
+def test_a_drawn_model_counts_as_many_parameters_as_their_module(family: str, seed: int) -> None:
+    model = built(family, drawn(family, seed))
+    tree = counted(family, drawn(family, seed))
+    assert tree.count == sizes(model)
+    assert {child.name: child.count for child in tree.children if child.count} == parts(model)
+
+
+@EACH
+def test_the_file_that_they_write_reads_the_same(family: str) -> None:
+    fields = drawn(family, 0)
+    assert parameter_tree(read(json.dumps(whole(family, fields)))).count == sizes(built(family, fields))
+
+
+@EACH
+def test_whatever_field_is_changed_the_count_is_right_or_refused(family: str) -> None:
+    """Each field of their configuration in turn; this also shows that no field called harmless moves a parameter."""
+    fields, compared = whole(family, drawn(family, 1)), 0
+    for name in (one.name for one in dataclass_fields(CONFIG_MAPPING[family])):
+        changed = {name: other(fields.get(name))}
+        expected = theirs(family, {**fields, **changed})
+        try:
+            found = counted(family, {**fields, **changed}).count
+        except ValueError:
+            continue
+        assert found == expected or expected is None, name
+        compared += expected is not None
+    assert compared > FEW
+
+
+def theirs(family: str, fields: Drawn) -> int | None:
+    """Parameters of their module; None where they cannot build one."""
+    try:
+        return sizes(built(family, fields))
+    except Exception:
+        return None
+
+
+def other(value: object) -> object:
+    """Another value of the same kind, where there is one."""
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int) else value
