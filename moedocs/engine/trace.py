@@ -6,7 +6,7 @@ Shapes: S sequence length · D d_model · E num_experts · K top_k
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from moedocs.engine.layer import MoELayer
 from moedocs.engine.transformer import Block, Transformer
@@ -34,21 +34,25 @@ class Trace:
 
 
 @torch.no_grad()
-def trace(model: Transformer, bytes_S: Tensor, layer: int, position: int) -> Trace:
+def trace(
+    model: Transformer, bytes_S: Tensor, layer: int, position: int, *, generator: Generator | None = None
+) -> Trace:
     """Follow the token at `position` of one sequence through block `layer`, both counted from 0.
 
     The whole sequence is routed, so a capacity drops what it would drop in a batch of this one sequence. Raises
-    ValueError where there is no such place, where the block is dense, and where tokens may go past it.
+    ValueError where there is no such place, where the block is dense, and where tokens may go past it. What draws needs
+    the `generator`: routers in training mode, and a random depth below.
     """
     if not 0 <= position < len(bytes_S):
         raise ValueError(f"position={position} must lie in 0..{len(bytes_S) - 1}")
     block, moe = _moe_block(model, layer)
-    x_BSD = model.embed(bytes_S[None])
+    ids_BS = bytes_S[None].long()
+    x_BSD = model.embed(ids_BS)
     for below in model.blocks[:layer]:
-        x_BSD = below(x_BSD)[0]
+        x_BSD = below(x_BSD, ids_BS=ids_BS, generator=generator)[0]
     residual_SD = block.attend(x_BSD)[0]
     x_SD = block.feed_forward_norm(residual_SD)
-    sum_SD, routing = moe(x_SD)
+    sum_SD, routing = moe(x_SD, ids=ids_BS[0], generator=generator)
     return Trace(
         residual_D=residual_SD[position],
         x_D=x_SD[position],

@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from moedocs.config import TrainingConfig, TransformerConfig
-from moedocs.engine import Output, Routing, Transformer, auxiliary_loss, load
+from moedocs.engine import Output, Transformer, balancing_loss, load, pooled, sampling_loss, updated_l1_weight
 from moedocs.lab.corpora import text
 from moedocs.problem import Problem
 
 VALIDATION_SEQUENCES = 16  # per domain
 TEXT_SEED = 1_000_000  # text is drawn with seed + this: the same text for every model of one seed
+ROUTING_SEED = 2_000_000  # and what a routing draws with seed + this
 
 
 class TrainingError(Problem):
@@ -56,6 +57,7 @@ def train(run: Run, *, steps: int | None = None, on_step: Callable[[], object] =
     """Do the run, or only its first `steps` steps, which are the same steps."""
     config = run.training
     generator = torch.Generator().manual_seed(TEXT_SEED + config.seed)
+    draws = torch.Generator().manual_seed(ROUTING_SEED + config.seed)
     train_texts = [_bytes(text(domain).train) for domain in run.domains]
     losses, looks = [], []
     with _one_thread():
@@ -63,11 +65,14 @@ def train(run: Run, *, steps: int | None = None, on_step: Callable[[], object] =
         optimizer = torch.optim.AdamW(
             model.parameters(), config.learning_rate, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
+        l1_weight = run.model.routing.balance.l1_weight if run.model.routing else 0.0
         for step in range(config.steps if steps is None else steps):
             if step in run.look_at:
                 looks.append(look(model, run, step))
             optimizer.param_groups[0]["lr"] = config.learning_rate * min(1.0, (step + 1) / (config.warmup_steps + 1))
-            losses.append(_step(model, optimizer, draw(train_texts, config, generator), step))
+            loss, output = _step(model, optimizer, draw(train_texts, config, generator), step, l1_weight, draws)
+            losses.append(loss)
+            l1_weight = _next_l1_weight(l1_weight, run.model, output)
             on_step()
         if steps is None and config.steps in run.look_at:
             looks.append(look(model, run, config.steps))
@@ -93,39 +98,66 @@ def validation(domain: str, length: int) -> Tensor:
 
 @torch.no_grad()
 def look(model: Transformer, run: Run, step: int) -> Look:
-    """Validation loss and load of the model as it stands, on the same bytes whatever the seed."""
+    """Validation loss and load of the model as it stands, on the same bytes and with the same draws whatever the seed.
+
+    In evaluation mode: routers that draw in training do not, BASE and Sinkhorn take the best experts.
+    """
     bytes_BS = torch.cat([validation(domain, run.training.sequence_length) for domain in run.domains])
-    loss, output = _loss(model, bytes_BS)
+    model.eval()
+    loss, output = _loss(model, bytes_BS, torch.Generator().manual_seed(ROUTING_SEED))
+    model.train()
     shares = [counts_E / counts_E.sum() for counts_E in map(load, output.routings)]
     return Look(step, loss.item(), [share_E.tolist() for share_E in shares])
 
 
-def _step(model: Transformer, optimizer: torch.optim.Optimizer, bytes_BS: Tensor, step: int) -> float:
+def _step(
+    model: Transformer,
+    optimizer: torch.optim.Optimizer,
+    bytes_BS: Tensor,
+    step: int,
+    l1_weight: float,
+    draws: torch.Generator,
+) -> tuple[float, Output]:
     try:
-        loss, output = _loss(model, bytes_BS)
+        loss, output = _loss(model, bytes_BS, draws)
     except ValueError as error:  # the router refuses logits that are not finite
         raise TrainingError(f"training stopped at step {step}: {error}") from None
     optimizer.zero_grad()
-    torch.autograd.backward(loss + _balancing(model, output.routings))
+    torch.autograd.backward(loss + _balancing(model.config, output, l1_weight))
     norm = torch.nn.utils.get_total_norm([weight.grad for weight in model.parameters() if weight.grad is not None])
     if not (loss.isfinite() and norm.isfinite()):
         raise TrainingError(f"training stopped at step {step}: loss {loss.item()}, gradient norm {norm.item()}")
     optimizer.step()
     model.update_biases(output.routings)
-    return loss.item()
+    return loss.item(), output
 
 
-def _loss(model: Transformer, bytes_BS: Tensor) -> tuple[Tensor, Output]:
-    output: Output = model(bytes_BS[:, :-1])
+def _loss(model: Transformer, bytes_BS: Tensor, draws: torch.Generator) -> tuple[Tensor, Output]:
+    output: Output = model(bytes_BS[:, :-1], generator=draws)
     return cross_entropy(output.logits_BSV.flatten(0, 1), bytes_BS[:, 1:].flatten().long()), output
 
 
-def _balancing(model: Transformer, routings: list[Routing]) -> Tensor:
-    """The auxiliary losses of all layers, added up and weighted."""
-    weight = model.config.routing.balance.auxiliary_weight if model.config.routing else 0.0
-    if weight == 0.0:
-        return torch.zeros(())
-    return weight * torch.stack([auxiliary_loss(routing) for routing in routings]).sum()
+def _balancing(config: TransformerConfig, output: Output, l1_weight: float) -> Tensor:
+    """What the config asks to add to the loss: for experts, and for depth where text is to be sampled."""
+    loss = sampling_loss(output.depths, config.depth) if config.depth else torch.zeros(())
+    if config.routing is None:
+        return loss
+    balance, num_sequences = config.routing.balance, len(output.logits_BSV)
+    layers = [output.routings] if balance.auxiliary_pooled else [[routing] for routing in output.routings]
+    for routings in layers:
+        # inside a block that only some pass, a sequence is shorter
+        length = len(routings[0].map_TE) // num_sequences
+        loss = loss + balancing_loss(
+            routings, balance, sequence_length=length, l1_weight=l1_weight, top_k=config.routing.top_k
+        )
+    return loss
+
+
+def _next_l1_weight(weight: float, config: TransformerConfig, output: Output) -> float:
+    """ReMoE's weight for the next step, steered by the experts that tokens had in this one; 0 stays 0."""
+    if config.routing is None or not weight:
+        return weight
+    return updated_l1_weight(weight, pooled(output.routings), config.routing.top_k)
 
 
 def _bytes(content: bytes) -> Tensor:
