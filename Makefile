@@ -13,6 +13,7 @@ help:
 	@echo "make test    lint, types and all tests, those in a real browser too"
 	@echo "make lint    ruff and mypy alone"
 	@echo "make bench   times and sizes, printed (ONLY=cell takes one: cold, warm, build, pages, cell)"
+	@echo "make mutants change the engine in small ways and count what its tests notice (ONLY=overflow takes one file)"
 	@echo "make lock    resolve the versions in requirements.lock anew (UPGRADE=1: to the newest)"
 	@echo "make clean   remove what was built; the installed packages and fetched files stay"
 
@@ -41,12 +42,15 @@ lint: setup
 bench: setup
 	@$(BIN)/python -m tests.bench $(ONLY)
 
+mutants: setup
+	@$(BIN)/python -m tests.mutants $(ONLY)
+
 lock: setup
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --fork-strategy fewest \
 		--generate-hashes --no-emit-package torch --no-header --no-annotate --quiet \
 		$(if $(UPGRADE),--upgrade) --output-file requirements.lock
 
 clean:
-	@rm -rf site docs/assets .cache/assets .cache/mypy .cache/ruff .cache/pytest
+	@rm -rf site docs/assets .cache/assets .cache/mutants .cache/mypy .cache/ruff .cache/pytest
 
-.PHONY: help setup site serve test lint bench lock clean
+.PHONY: help setup site serve test lint bench mutants lock clean

@@ -1,13 +1,24 @@
 """For all tests: hypothesis without a time limit (machines differ), its examples beside the other caches; figures."""
 
+import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 settings.register_profile("moedocs", deadline=None, database=DirectoryBasedExampleDatabase(".cache/hypothesis"))
-settings.load_profile("moedocs")
+# for `make mutants`: a failure need not be the simplest one, and a slow machine is none
+once = settings(
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("few", once, max_examples=10)
+settings.register_profile("many", once, max_examples=100)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "moedocs"))
 
 
 @pytest.fixture(scope="session")
