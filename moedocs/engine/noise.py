@@ -24,10 +24,7 @@ def noisy_logits(clean_TE: Tensor, noise_logits_TE: Tensor, normal_TE: Tensor) -
     differ.
     """
     clean_TE, noise_logits_TE = _both(clean_TE, noise_logits_TE)
-    if normal_TE.shape != clean_TE.shape:
-        raise ValueError(
-            f"noise of shape {tuple(normal_TE.shape)} does not fit logits of shape {tuple(clean_TE.shape)}"
-        )
+    _check_shape("noise", normal_TE, clean_TE.shape)
     return clean_TE + normal_TE * softplus(noise_logits_TE)
 
 
@@ -87,8 +84,8 @@ def with_random_second(routing: Routing, uniform_T: Tensor, *, threshold: float 
         raise ValueError(f"a random second needs top_k=2, not {routing.index_TK.shape[1]}")
     if not 0 <= threshold < math.inf:
         raise ValueError(f"threshold={threshold} must be a finite number, at least 0")
-    if len(uniform_T) != len(routing.index_TK):
-        raise ValueError(f"{len(uniform_T)} draws do not fit {len(routing.index_TK)} tokens")
+    if uniform_T.shape != routing.index_TK.shape[:1]:
+        raise ValueError(f"draws of shape {tuple(uniform_T.shape)} do not fit {len(routing.index_TK)} tokens")
     if threshold == 0:
         return routing
     first_T1, second_T1 = routing.index_TK[:, :1], routing.index_TK[:, 1:]

@@ -79,8 +79,8 @@ def with_random_second(routing: Routing, uniform_T: ArrayLike, *, threshold: flo
     if not 0 <= threshold < math.inf:
         raise ValueError(f"threshold={threshold} must be a finite number, at least 0")
     uniform_T = np.asarray(uniform_T, dtype=np.float64)
-    if len(uniform_T) != len(routing.index_TK):
-        raise ValueError(f"{len(uniform_T)} draws do not fit {len(routing.index_TK)} tokens")
+    if uniform_T.shape != routing.index_TK.shape[:1]:
+        raise ValueError(f"draws of shape {uniform_T.shape} do not fit {len(routing.index_TK)} tokens")
     if threshold == 0:
         return routing
     first_T1, second_T1 = routing.index_TK[:, :1], routing.index_TK[:, 1:]
