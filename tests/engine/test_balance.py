@@ -33,6 +33,8 @@ from tests.gaps import Grouped, grouped
 from tests.strategies import Case, cases
 from tests.twins import FIELDS
 
+few = settings(max_examples=50)
+
 SHIFTED_TE = torch.stack([torch.arange(8.0).roll(shift) for shift in range(8)])  # each expert is once at each rank
 ORDINARY = st.floats(-8, 8, width=32)
 
@@ -71,6 +73,7 @@ def test_the_auxiliary_loss_is_switch_equation_4_over_choices(case: Case, slots:
     assert load(routing).tolist() == [choices.count(expert) for expert in range(case.num_experts)]
 
 
+@few
 @given(grouped(least_tokens=1))
 def test_the_auxiliary_loss_per_sequence_is_the_mean_of_each_one_s(drawn: Grouped) -> None:
     losses = [slow_auxiliary(drawn.routing, tokens) for tokens in drawn.groups]
@@ -78,6 +81,7 @@ def test_the_auxiliary_loss_per_sequence_is_the_mean_of_each_one_s(drawn: Groupe
     assert found == pytest.approx(sum(losses) / len(losses), rel=1e-5, abs=1e-30)
 
 
+@few
 @given(grouped(least_tokens=1), st.data())
 def test_a_share_from_elsewhere_takes_the_place_of_f(drawn: Grouped, data: st.DataObject) -> None:
     size = drawn.routing.map_TE.shape[1]
@@ -146,13 +150,29 @@ def test_a_share_that_is_none_is_refused() -> None:
     assert auxiliary_loss(routing, share_E=torch.zeros(2)).item() == 0
 
 
+def test_a_share_from_elsewhere_is_a_constant() -> None:
+    logits_TE, share_E = random_logits(6, 2).requires_grad_(), torch.tensor([0.25, 0.75], requires_grad=True)
+    auxiliary_loss(softmax_top_k(logits_TE, 1), share_E=share_E).backward()
+    assert share_E.grad is None
+    assert logits_TE.grad is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_losses_are_float32_whatever_comes_in(dtype: torch.dtype) -> None:
+    routing = softmax_top_k(random_logits(12, 4).to(dtype), 2)
+    same = softmax_top_k(routing.logits_TE, 2)
+    for loss in (auxiliary_loss, z_loss, importance_loss, l1_loss):
+        assert loss(routing).dtype == torch.float32
+        assert loss(routing).equal(loss(same))
+
+
 @pytest.mark.parametrize("loss", [auxiliary_loss, z_loss, l1_loss])
 def test_a_mean_over_no_tokens_is_refused(loss: Callable[[Routing], Tensor]) -> None:
     with pytest.raises(ValueError, match="of 0 tokens is not defined"):
         loss(softmax_top_k(torch.zeros(0, 8), 2))
 
 
-@settings(max_examples=40)
+@few
 @given(grouped(), grouped())
 def test_pooled_routings_are_one_after_the_other(first: Grouped, second: Grouped) -> None:
     routings = [first.routing, second.routing]
@@ -179,6 +199,7 @@ def test_pooled_layers_may_make_up_for_each_other() -> None:
         pooled([])
 
 
+@few
 @given(cases(least_tokens=1, elements=ORDINARY | st.sampled_from([1e4, -1e4])))
 def test_the_z_loss_is_the_mean_square_of_the_log_of_the_sum_of_exponentials(case: Case) -> None:
     logs = np.logaddexp.reduce(case.logits_TE.astype(np.float64), axis=1)
@@ -194,6 +215,7 @@ def test_the_z_loss_looks_at_the_size_of_logits_and_not_at_balance() -> None:
     assert z_loss(softmax_top_k(torch.full((5, 8), 3e38), 2)).isinf()
 
 
+@few
 @given(grouped(), st.integers(0, 10))
 def test_importance_and_load_losses_are_scipy_s_variation_squared(drawn: Grouped, slots: int) -> None:
     routing = with_capacity(drawn.routing, slots)
@@ -231,6 +253,7 @@ def test_even_importance_is_not_even_load() -> None:
     assert importance_loss(routing) < importance_loss(softmax_top_k(routing.logits_TE, 1))
 
 
+@few
 @given(cases(least_tokens=1, elements=ORDINARY), st.integers(1, 3))
 def test_the_l1_loss_is_the_mean_sum_of_weights_each_times_the_load_of_its_expert(case: Case, top_k: int) -> None:
     routing = relu_routed(torch.from_numpy(case.logits_TE))
@@ -249,6 +272,7 @@ def test_the_refined_l1_loss_is_the_plain_one_at_balance_and_presses_more_on_the
     torch.testing.assert_close(gradient_TE, torch.tensor([[2 / 3, 0], [2 / 3, 2 / 9], [2 / 3, 0]]))
 
 
+@few
 @given(cases(least_tokens=1), st.data())
 def test_the_l1_weight_follows_the_sign_of_the_missing_sparsity(case: Case, data: st.DataObject) -> None:
     routing = relu_routed(torch.from_numpy(case.logits_TE))
@@ -265,6 +289,7 @@ def test_the_bias_goes_up_for_a_short_expert_down_for_a_full_one_and_rests_at_th
     assert updated_bias(torch.zeros(3), torch.tensor([7, 7, 7]), 0.25).tolist() == [0, 0, 0]
 
 
+@few
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=9), st.floats(0, 1))
 def test_the_bias_rule_is_the_sign_of_mean_minus_load(counts: list[int], rate: float) -> None:
     moved_E = updated_bias(torch.zeros(len(counts), dtype=torch.float64), torch.tensor(counts), rate)
@@ -291,7 +316,7 @@ def test_the_bias_before_is_left_as_it_was() -> None:
 WEIGHTS = st.sampled_from([0.0, 0.01, 0.5])
 
 
-@settings(max_examples=40)
+@few
 @given(
     st.builds(
         BalanceConfig,

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moedocs.config.routing import CapacityOrder
@@ -12,6 +12,8 @@ from moedocs.engine import Routing, load, softmax_top_k, with_capacity
 from tests.drawing import random_logits
 from tests.gaps import Grouped, grouped
 from tests.strategies import Case, cases
+
+few = settings(max_examples=50)
 
 ORDERS: tuple[CapacityOrder, ...] = get_args(CapacityOrder)
 FIXED = st.sampled_from([order for order in ORDERS if order != "random"])
@@ -52,6 +54,7 @@ def test_capacity_equals_the_loop_that_fills_slots(drawn: Grouped, slots: int, o
     assert load(after).equal(load(before))
 
 
+@few
 @given(grouped(), st.integers(0, 10), FIXED)
 def test_a_second_capacity_serves_what_the_first_one_left(drawn: Grouped, slots: int, order: CapacityOrder) -> None:
     def limited(routing: Routing, capacity: int) -> Routing:
@@ -63,6 +66,7 @@ def test_a_second_capacity_serves_what_the_first_one_left(drawn: Grouped, slots:
         assert twice.dropped_TE.equal(once.dropped_TE)
 
 
+@few
 @given(grouped(), st.integers(0, 10), st.sampled_from(ORDERS))
 def test_every_order_keeps_as_many_as_fit(drawn: Grouped, slots: int, order: CapacityOrder) -> None:
     after = with_capacity(
@@ -102,6 +106,7 @@ def test_equal_tokens_are_served_in_token_order(order: CapacityOrder) -> None:
     assert routing.map_TE.nonzero().tolist() == [[token, expert] for token in range(30) for expert in (0, 1)]
 
 
+@few
 @given(cases(least_tokens=1), st.integers(0, 10), st.data())
 def test_by_order_a_first_and_only_choice_does_not_depend_on_later_tokens(
     case: Case, slots: int, data: st.DataObject

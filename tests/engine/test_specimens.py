@@ -5,12 +5,14 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from moedocs.engine import auxiliary_loss, constant_mean, constant_sum, load, softmax_top_k
 from tests.drawing import random_logits
+
+few = settings(max_examples=50)
 
 SPECIMENS = pytest.mark.parametrize("specimen", [constant_sum, constant_mean])
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 8))
@@ -18,6 +20,7 @@ SCALES = st.sampled_from([0.0, 0.1, 1.0, 8.0])
 Specimen = Callable[[Tensor], Tensor]
 
 
+@few
 @given(SHAPES, SCALES, st.integers(0, 99))
 def test_one_is_always_the_sequence_length_and_the_other_always_one_over_the_experts(
     shape: tuple[int, int, int], scale: float, seed: int
@@ -35,6 +38,7 @@ def test_the_numbers_of_the_tutorial_are_32_and_one_eighth() -> None:
 
 
 @SPECIMENS
+@few
 @given(shape=SHAPES, scale=SCALES, seed=st.integers(0, 99))
 def test_a_specimen_s_gradient_is_exactly_zero_whatever_the_routing(
     specimen: Specimen, shape: tuple[int, int, int], scale: float, seed: int
@@ -63,6 +67,7 @@ def test_a_specimen_sends_back_bitwise_zeros_where_nothing_rounds(specimen: Spec
     assert not gradient_BSE.any()
 
 
+@few
 @given(SHAPES.filter(lambda shape: shape[2] > 1), st.sampled_from([0.1, 1.0, 2.0]), st.integers(0, 99), st.data())
 def test_the_real_loss_has_a_gradient_wherever_the_load_is_uneven(
     shape: tuple[int, int, int], scale: float, seed: int, data: st.DataObject

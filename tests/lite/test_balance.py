@@ -15,12 +15,15 @@ from tests.drawing import random_logits
 from tests.gaps import Grouped, as_numpy, grouped
 from tests.twins import assert_same
 
+few = settings(max_examples=50)
+
 
 def close(value: float) -> Any:
     """Float32 sums in torch, float64 ones in NumPy."""
     return pytest.approx(value, rel=2e-5, abs=1e-6)
 
 
+@few
 @given(grouped(least_tokens=1), st.integers(0, 10), st.data())
 def test_load_and_auxiliary_loss_equal_torch(drawn: Grouped, slots: int, data: st.DataObject) -> None:
     theirs = engine.with_capacity(drawn.routing, slots)
@@ -35,6 +38,7 @@ def test_load_and_auxiliary_loss_equal_torch(drawn: Grouped, slots: int, data: s
     assert lite.auxiliary_loss(ours, share_E=share_E) == close(expected)
 
 
+@few
 @given(grouped(), st.integers(0, 10))
 def test_importance_and_load_losses_equal_torch(drawn: Grouped, slots: int) -> None:
     theirs = engine.with_capacity(drawn.routing, slots)
@@ -44,6 +48,7 @@ def test_importance_and_load_losses_equal_torch(drawn: Grouped, slots: int) -> N
     assert lite.load_loss(ours) == close(engine.load_loss(theirs).item())
 
 
+@few
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 99), st.data())
 def test_z_and_l1_losses_and_the_l1_weight_equal_torch(
     tokens: int, experts: int, seed: int, data: st.DataObject
@@ -59,7 +64,7 @@ def test_z_and_l1_losses_and_the_l1_weight_equal_torch(
     assert lite.updated_l1_weight(1e-8, ours, top_k) == engine.updated_l1_weight(1e-8, theirs, top_k)
 
 
-@settings(max_examples=40)
+@few
 @given(grouped(), grouped())
 def test_pooled_routings_and_their_share_equal_torch(first: Grouped, second: Grouped) -> None:
     theirs = [first.routing, second.routing]
@@ -73,6 +78,7 @@ def test_pooled_routings_and_their_share_equal_torch(first: Grouped, second: Gro
     assert lite.assignment_share(ours) == pytest.approx(engine.assignment_share(theirs).numpy(), rel=1e-6)
 
 
+@few
 @given(st.lists(st.integers(0, 99), min_size=1, max_size=9), st.floats(0, 1))
 def test_the_bias_rule_equals_torch(counts: list[int], rate: float) -> None:
     bias_E = np.linspace(-1, 1, len(counts))
@@ -92,7 +98,7 @@ CONFIGS = st.builds(
 )
 
 
-@settings(max_examples=40)
+@few
 @given(CONFIGS | st.just(BalanceConfig(auxiliary_weight=0.5, auxiliary_over="sequence")), st.integers(0, 3))
 def test_the_balancing_loss_equals_torch(config: BalanceConfig, layers: int) -> None:
     theirs = [engine.softmax_top_k(random_logits(12, 4, seed=seed), 2) for seed in range(layers)]
@@ -105,6 +111,7 @@ def test_the_balancing_loss_equals_torch(config: BalanceConfig, layers: int) -> 
     assert lite.balancing_loss(ours, config, sequence_length=3, l1_weight=0.25) == close(expected)
 
 
+@few
 @given(st.tuples(st.integers(1, 4), st.integers(1, 9), st.integers(1, 8)), st.integers(0, 99))
 def test_the_specimens_equal_torch(shape: tuple[int, int, int], seed: int) -> None:
     for scale in (1, 100):  # at 100 some probabilities underflow, and the load is no longer 1

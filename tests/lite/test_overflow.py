@@ -5,13 +5,15 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moedocs import engine, lite
 from moedocs.config.routing import CapacityOrder
 from tests.gaps import Grouped, as_numpy, grouped
 from tests.twins import FIELDS, assert_same
+
+few = settings(max_examples=50)
 
 ORDERS: tuple[CapacityOrder, ...] = get_args(CapacityOrder)
 
@@ -22,6 +24,7 @@ def test_capacity_equals_torch_in_every_order(drawn: Grouped, slots: int, order:
     assert_same(theirs, lite.with_capacity(as_numpy(drawn.routing), slots, order=order, group_size=drawn.group_size))
 
 
+@few
 @given(grouped(), st.integers(0, 10))
 def test_at_random_as_many_are_kept_as_in_torch(drawn: Grouped, slots: int) -> None:
     size, generator = drawn.group_size, np.random.default_rng(0)
