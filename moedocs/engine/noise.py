@@ -11,7 +11,6 @@ from dataclasses import replace
 import torch
 from torch import Generator, Tensor
 from torch.nn.functional import softplus
-from torch.special import ndtr
 
 from moedocs.engine.record import Routing, accepted, best_first, chosen_map
 from moedocs.engine.token_choice import softmax_top_k, top_k_softmax
@@ -57,8 +56,9 @@ def load_probability(clean_TE: Tensor, noise_logits_TE: Tensor, routing: Routing
     bound_TE = torch.where(routing.map_TE | routing.dropped_TE, best_TJ[:, top_k:], best_TJ[:, top_k - 1 : top_k])
     # in float64: the gradient divides by the square of a deviation that may be as small as float32 goes
     deviation_TE = softplus(noise_logits_TE.double()).clamp_min(torch.finfo(torch.float32).tiny)
-    chance_TE: Tensor = ndtr((clean_TE.double() - bound_TE.double()) / deviation_TE)
-    return chance_TE.float()
+    short_TE = (bound_TE.double() - clean_TE.double()) / deviation_TE
+    # the normal distribution's upper tail; torch's ndtr loses the digits of a small one
+    return (torch.erfc(short_TE / math.sqrt(2)) / 2).float()
 
 
 def gshard_top_2(logits_TE: Tensor, *, generator: Generator, threshold: float = 0.5) -> Routing:

@@ -55,7 +55,8 @@ def load_probability(clean_TE: ArrayLike, noise_logits_TE: ArrayLike, routing: R
     # the K-th highest of the OTHERS: one further down for an expert that is itself among the K
     bound_TE = np.where(routing.map_TE | routing.dropped_TE, best_TJ[:, top_k:], best_TJ[:, top_k - 1 : top_k])
     deviation_TE = np.logaddexp(0, noise_logits_TE.astype(np.float64)).clip(np.finfo(np.float32).tiny)
-    return _normal_cdf((clean_TE.astype(np.float64) - bound_TE) / deviation_TE).astype(np.float32)
+    short_TE = (bound_TE - clean_TE.astype(np.float64)) / deviation_TE
+    return _upper_tail(short_TE).astype(np.float32)
 
 
 def gshard_top_2(logits_TE: ArrayLike, *, generator: Generator, threshold: float = 0.5) -> Routing:
@@ -118,7 +119,7 @@ def _check_shape(name: str, table: Floats, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} of shape {table.shape} does not fit router logits of shape {shape}")
 
 
-def _normal_cdf(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """By erfc, which keeps its digits far below 0; NumPy has none, so one number at a time."""
-    halves: NDArray[np.float64] = np.vectorize(math.erfc, otypes=[np.float64])(-x / math.sqrt(2))
-    return halves / 2
+def _upper_tail(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """P(a normal draw exceeds x), by erfc, which keeps the digits of a small one; NumPy has none: one at a time."""
+    doubles: NDArray[np.float64] = np.vectorize(math.erfc, otypes=[np.float64])(x / math.sqrt(2))
+    return doubles / 2
