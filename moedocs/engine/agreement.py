@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from moedocs.engine.matching import best_matching
 from moedocs.engine.record import Routing
+from moedocs.engine.transport import balanced_choice
 
 
 def first_choice_agreement(one: Routing, other: Routing) -> Tensor:
@@ -42,7 +42,7 @@ def expert_matching(one: Routing, other: Routing) -> Tensor:
     """
     _check(one, other)
     a_TE, b_TE = (routing.map_TE | routing.dropped_TE for routing in (one, other))
-    return torch.tensor(best_matching((a_TE.double().T @ b_TE.double()).tolist()))
+    return balanced_choice(a_TE.double().T @ b_TE.double())
 
 
 def renamed(routing: Routing, match_E: Tensor) -> Routing:

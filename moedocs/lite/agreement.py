@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from moedocs.lite.matching import best_matching
 from moedocs.lite.record import Ints, Routing
+from moedocs.lite.transport import balanced_choice
 
 
 def first_choice_agreement(one: Routing, other: Routing) -> float:
@@ -39,7 +39,7 @@ def expert_matching(one: Routing, other: Routing) -> Ints:
     """
     _check(one, other)
     a_TE, b_TE = ((routing.map_TE | routing.dropped_TE).astype(np.float64) for routing in (one, other))
-    return np.asarray(best_matching((a_TE.T @ b_TE).tolist()), np.int64)
+    return balanced_choice(a_TE.T @ b_TE)
 
 
 def renamed(routing: Routing, match_E: ArrayLike) -> Routing:
