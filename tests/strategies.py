@@ -1,16 +1,16 @@
 """What hypothesis draws: routings and transformers of small shapes, with every extreme among them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import get_args
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from moedocs.config import Groups, RoutingConfig, TransformerConfig
-from moedocs.config.model import DepthWeight
+from moedocs.config import DepthConfig, Groups, RoutingConfig, TransformerConfig
+from moedocs.config.model import DepthRouter, DepthWeight, Sampling
 from moedocs.config.routing import CapacityOrder, Over, Router
 
 # ties, signed zeros and the ends of float32 among ordinary logits
@@ -99,19 +99,52 @@ def divisors(number: int) -> list[int]:
 
 @st.composite
 def transformers(draw: st.DrawFn, sparse: bool = True) -> TransformerConfig:
-    kv_heads, num_experts = draw(st.integers(1, 3)), draw(st.integers(1, 9))
+    """Dense, or with the same number of like experts in every block."""
+    num_experts = draw(st.integers(1, 9))
     routing = RoutingConfig(num_experts=num_experts, top_k=draw(st.integers(1, num_experts)))
-    return TransformerConfig(
-        vocab_size=draw(st.integers(1, 300)),
-        d_model=draw(st.integers(1, 40)),
-        num_layers=draw(st.integers(1, 3)),
-        num_heads=kv_heads * draw(st.integers(1, 3)),
-        num_kv_heads=kv_heads,
-        head_dim=2 * draw(st.integers(1, 8)),
-        d_ff=draw(st.integers(1, 40)),
-        routing=routing if sparse else None,
-        tied_embeddings=draw(st.booleans()),
+    return TransformerConfig(**draw(shapes()), routing=routing if sparse else None)
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> dict[str, Any]:
+    kv_heads = draw(st.integers(1, 3))
+    return {
+        "vocab_size": draw(st.integers(1, 300)),
+        "d_model": draw(st.integers(1, 40)),
+        "num_layers": draw(st.integers(1, 3)),
+        "num_heads": kv_heads * draw(st.integers(1, 3)),
+        "num_kv_heads": kv_heads,
+        "head_dim": 2 * draw(st.integers(1, 8)),
+        "d_ff": draw(st.integers(1, 40)),
+        "tied_embeddings": draw(st.booleans()),
+    }
+
+
+@st.composite
+def depth_configs(draw: st.DrawFn, most_every: int) -> DepthConfig:
+    router = draw(st.sampled_from(get_args(DepthRouter)))
+    return DepthConfig(
+        capacity=draw(st.sampled_from([0.05, 0.125, 0.3, 0.5, 1.0])),
+        every=draw(st.integers(1, most_every)),
+        router=router,
+        weight=draw(st.sampled_from(get_args(DepthWeight))) if router == "learned" else "raw",
+        sampling=draw(st.sampled_from(get_args(Sampling))) if router == "learned" else "none",
     )
+
+
+@st.composite
+def mixed_transformers(draw: st.DrawFn, routers: Sequence[Router] = get_args(Router)) -> TransformerConfig:
+    """Blocks of every kind in every placement: dense, of experts, routed in depth, or both."""
+    shape = draw(shapes())
+    layers, width = shape["num_layers"], draw(st.none() | st.integers(1, 40))
+    depth = draw(st.none() | depth_configs(layers))
+    routing = draw(st.none() | routing_configs(routers))
+    if routing is None:
+        return TransformerConfig(**shape, depth=depth)
+    every = draw(st.integers(1, layers))
+    first = draw(st.integers(0, layers - every))
+    placed = TransformerConfig(**shape, depth=depth, routing=routing, moe_every=every, first_dense=first)
+    return placed if len(placed.moe_blocks) == layers else replace(placed, dense_d_ff=width)
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,23 @@
-"""What a transformer costs: published totals, the laws that counts obey, and torch's own count of FLOPs."""
+"""What a transformer costs: published totals and the laws that counts obey."""
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
-import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
-from moedocs.config import RoutingConfig, TransformerConfig
+from moedocs.config import DepthConfig, RoutingConfig, TransformerConfig
 from moedocs.cost import (
     PUBLISHED,
     attention_flops,
+    depth_parameters,
     expert_parameters,
     forward_flops,
     linear_flops,
     parameters,
     quantities,
 )
-from moedocs.engine import Transformer
 from moedocs.site.values import UNITS
 from tests.strategies import transformers
 
@@ -120,30 +118,49 @@ def test_a_negative_context_is_refused() -> None:
         attention_flops(MIXTRAL, -1)
 
 
-def counted(config: TransformerConfig, sequences: int, length: int) -> dict[str, int]:
-    """FLOPs of one forward pass by kind of product, as torch counts them.
-
-    torch counts nothing for the fused attention of CPUs, so attention runs in its plain form, which multiplies every
-    query with all S keys and masks the later ones afterwards: the full convention, S keys for each of S tokens.
-    All other products are with weights, and two-dimensional; only attention's are batched.
-    """
-    model = Transformer(config, generator=torch.Generator().manual_seed(0))
-    text_BS = torch.randint(0, config.vocab_size, (sequences, length), generator=torch.Generator().manual_seed(1))
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model(text_BS)
-    return {str(kind): flops for kind, flops in counter.get_flop_counts()["Global"].items()}
+SMALL = TransformerConfig(
+    vocab_size=100, d_model=8, num_layers=6, num_heads=2, d_ff=32, routing=RoutingConfig(num_experts=4, top_k=2)
+)
 
 
-@settings(max_examples=25)
-@given(transformers() | transformers(sparse=False), st.integers(1, 2), st.integers(1, 9))
-def test_flops_are_those_that_torch_counts_in_a_forward_pass(
-    config: TransformerConfig, sequences: int, length: int
-) -> None:
-    tokens = sequences * length
-    assert counted(config, sequences, length) == {
-        "aten.mm": tokens * linear_flops(config),
-        "aten.bmm": tokens * attention_flops(config, length),
-    }
+def test_experts_in_every_other_block_are_half_as_many_and_the_other_blocks_are_dense() -> None:
+    every, other = parameters(SMALL), parameters(replace(SMALL, moe_every=2, dense_d_ff=16))
+    assert (2 * other.experts, 2 * other.active_experts, 2 * other.routers) == (
+        every.experts,
+        every.active_experts,
+        every.routers,
+    )
+    assert (every.dense_ffn, other.dense_ffn) == (0, 3 * 3 * 8 * 16)
+
+
+def test_shared_experts_are_experts_that_everyone_uses_and_a_gate_is_one_row() -> None:
+    def with_shared(number: int, gate: bool) -> TransformerConfig:
+        routing = RoutingConfig(num_experts=4, top_k=2, shared_experts=number, shared_gate=gate)
+        return replace(SMALL, routing=routing)
+
+    plain, two, gated = (parameters(model) for model in (SMALL, with_shared(2, False), with_shared(2, True)))
+    assert two.total - plain.total == two.active - plain.active == 6 * 2 * expert_parameters(SMALL)
+    assert gated.total - two.total == 6 * 8
+    assert linear_flops(with_shared(2, True)) - linear_flops(SMALL) == 2 * (gated.active - plain.active)
+
+
+def test_noise_doubles_the_router_and_no_ops_are_rows_of_it() -> None:
+    def routers(**changed: Any) -> int:
+        return parameters(replace(SMALL, routing=RoutingConfig(num_experts=4, top_k=2, **changed))).routers
+
+    assert routers() == 6 * 8 * 4
+    assert routers(router="noisy") == 2 * routers()
+    assert routers(no_op_experts=2) == routers() + 6 * 8 * 2
+
+
+def test_a_depth_router_is_a_row_and_a_predictor_a_small_network() -> None:
+    def depth(**given: Any) -> TransformerConfig:
+        return replace(SMALL, depth=DepthConfig(capacity=0.125, **given))
+
+    assert depth_parameters(SMALL) == depth_parameters(depth(router="random")) == 0
+    assert depth_parameters(depth()) == depth_parameters(depth(sampling="auxiliary")) == 8
+    assert depth_parameters(depth(sampling="predictor")) == 8 + 2 * 8 + 2
+    assert parameters(depth()).total - parameters(SMALL).total == parameters(depth()).depth == 3 * 8
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
