@@ -8,14 +8,12 @@ from typing import get_args
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import DeepseekV3Config, MixtralConfig, OlmoeConfig, SwitchTransformersConfig
-from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3TopkRouter
+from transformers import MixtralConfig, SwitchTransformersConfig
 from transformers.models.mixtral import modeling_mixtral as mixtral
-from transformers.models.olmoe.modeling_olmoe import OlmoeTopKRouter
 from transformers.models.switch_transformers import modeling_switch_transformers as switch
 
 from moedocs.config import RoutingConfig, TransformerConfig
-from moedocs.engine import MoELayer, Routing, Transformer, auxiliary_loss, softmax_top_k, with_capacity
+from moedocs.engine import MoELayer, Transformer, auxiliary_loss, softmax_top_k, switch_top_1, with_capacity
 from moedocs.engine import transformer as engine_transformer
 from moedocs.engine.layer import Dispatch
 
@@ -88,37 +86,6 @@ def our_model(their_model: nn.Module) -> Transformer:
     return model
 
 
-def gathered(routing: Routing) -> Tensor:
-    return routing.weights_TE.gather(1, routing.index_TK)
-
-
-def test_renormalised_softmax_top_k_is_mixtral_s_router_and_its_gradient() -> None:
-    router = mixtral.MixtralTopKRouter(MIXTRAL)
-    refill(router)
-    x_TD = drawn(TOKENS, WIDTH, seed=9)
-    their_logits_TE, their_weights_TK, their_index_TK = router(x_TD)
-    routing = softmax_top_k(x_TD @ router.weight.T, TOP_K)
-    assert routing.index_TK.equal(their_index_TK)
-    torch.testing.assert_close(routing.logits_TE, their_logits_TE)
-    torch.testing.assert_close(gathered(routing), their_weights_TK)
-    pull_TK = drawn(TOKENS, TOP_K, seed=10)
-    (ours,) = torch.autograd.grad((gathered(routing) * pull_TK).sum(), router.weight)
-    (theirs,) = torch.autograd.grad((their_weights_TK * pull_TK).sum(), router.weight)
-    torch.testing.assert_close(ours, theirs)
-
-
-def test_unrenormalised_softmax_top_k_is_olmoe_s_router() -> None:
-    config = OlmoeConfig(hidden_size=WIDTH, num_experts=EXPERTS, num_experts_per_tok=TOP_K, norm_topk_prob=False)
-    router = OlmoeTopKRouter(config)
-    refill(router)
-    x_TD = drawn(TOKENS, WIDTH, seed=9)
-    _, their_weights_TK, their_index_TK = router(x_TD)
-    routing = softmax_top_k(x_TD @ router.weight.T, TOP_K, renormalise=False)
-    assert routing.index_TK.equal(their_index_TK)
-    torch.testing.assert_close(gathered(routing), their_weights_TK)
-    assert (gathered(routing).sum(1) < 1).all()
-
-
 @pytest.mark.parametrize("dispatch", get_args(Dispatch))
 def test_the_layer_is_mixtral_s_block_in_values_and_gradients(dispatch: Dispatch) -> None:
     theirs = mixtral.MixtralSparseMoeBlock(MIXTRAL)
@@ -173,7 +140,7 @@ def test_top_1_with_capacity_is_switch_s_block_on_one_sequence(slots: int) -> No
     x_TD = drawn(TOKENS, WIDTH, seed=9)
     with torch.no_grad():
         their_map_BTE, their_weights_BT1, logits_BTE = block.router(x_TD[None])
-        routing = with_capacity(softmax_top_k(logits_BTE[0], 1, renormalise=False), slots)
+        routing = with_capacity(switch_top_1(logits_BTE[0]), slots)
         outputs_TED = torch.stack([expert(x_TD) for expert in block.experts.values()], dim=1)
         y_TD = torch.einsum("te,ted->td", routing.weights_TE, outputs_TED)
         theirs_TD = block(x_TD[None])[0]
@@ -184,29 +151,3 @@ def test_top_1_with_capacity_is_switch_s_block_on_one_sequence(slots: int) -> No
     assert lost_T.any() or slots == TOKENS
     assert not y_TD[lost_T].any()
     assert not theirs_TD[lost_T].any()
-
-
-def test_the_bias_moves_deepseek_v3_s_choice_and_not_its_weight_like_ours() -> None:
-    config = DeepseekV3Config(
-        hidden_size=EXPERTS,
-        n_routed_experts=EXPERTS,
-        num_experts_per_tok=TOP_K,
-        n_group=1,
-        topk_group=1,
-        routed_scaling_factor=1.0,
-        norm_topk_prob=True,
-    )
-    router = DeepseekV3TopkRouter(config)
-    bias_E = drawn(EXPERTS, seed=4) / 4
-    with torch.no_grad():
-        router.weight.copy_(torch.eye(EXPERTS))
-        router.e_score_correction_bias.copy_(bias_E)
-    logits_TE = drawn(TOKENS, EXPERTS)
-    # theirs scores by sigmoid: whatever has our softmax as its sigmoid makes the two comparable
-    _, their_weights_TK, their_index_TK = router(logits_TE.softmax(-1).logit())
-    routing = softmax_top_k(logits_TE, TOP_K, bias_E=bias_E)
-    order_TK = their_index_TK.argsort(dim=1)
-    ours_TK = routing.index_TK.argsort(dim=1)
-    assert routing.index_TK.gather(1, ours_TK).equal(their_index_TK.gather(1, order_TK))
-    torch.testing.assert_close(gathered(routing).gather(1, ours_TK), their_weights_TK.gather(1, order_TK))
-    assert not routing.index_TK.equal(softmax_top_k(logits_TE, TOP_K).index_TK)
