@@ -28,6 +28,7 @@ from moedocs.lite.depth_sampling import (
     predictor_logits,
     predictor_loss,
 )
+from moedocs.lite.forward import Output, forward_pass
 from moedocs.lite.information import (
     byte_category_load,
     category_load,
@@ -68,6 +69,7 @@ __all__ = [
     "BalanceConfig",
     "DepthRouting",
     "Groups",
+    "Output",
     "Routing",
     "RoutingConfig",
     "SoftRouting",
@@ -95,6 +97,7 @@ __all__ = [
     "expert_matching",
     "expert_similarity",
     "first_choice_agreement",
+    "forward_pass",
     "gshard_top_2",
     "hash_routing",
     "hash_table",
