@@ -30,6 +30,7 @@ class GroupedQuery:
     output_bias: bool = False
     qk_norm: QKNorm = "none"
     gate: Gate = "none"
+    gate_bias: bool = False
     sinks: bool = False
     window: int | None = None
     chunk: int | None = None
@@ -43,7 +44,7 @@ class GroupedQuery:
         whole(self, *(name for name in ("window", "chunk") if getattr(self, name) is not None))
         one_of(self, "qk_norm", ("none", "head", "full"))
         one_of(self, "gate", ("none", "head", "full"))
-        yes_or_no(self, "qkv_bias", "output_bias", "sinks", "cross", "bidirectional")
+        yes_or_no(self, "qkv_bias", "output_bias", "gate_bias", "sinks", "cross", "bidirectional")
         if self.heads % self.kv_heads:
             raise ValueError(f"{self.heads} heads are not a multiple of {self.kv_heads} key and value heads")
 

@@ -14,12 +14,15 @@ NEEDED = object()
 class Field:
     """A field by its name, `default` where the file has none, and the names that it also goes by.
 
-    A default is what transformers' configuration of that family gives. Without one the field is needed.
+    A default is what transformers' configuration of that family gives. Without one the field is needed. A size is at
+    `least` so large. With `each`, a list of equal numbers, one per layer, may stand for the number.
     """
 
     name: str
     default: Any = NEEDED
     also: tuple[str, ...] = ()
+    least: int | None = None
+    each: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -59,7 +62,7 @@ class Fields:
 
     def value(self, field: Field) -> object:
         """What the file gives under any of the field's names, else its default."""
-        found = {name: self.given[name] for name in field.names if name in self.given}
+        found = {name: self._one(name, each=field.each) for name in field.names if name in self.given}
         if not found:
             if field.default is NEEDED:
                 raise ValueError(f"{self.family}: {field.name} is missing")
@@ -73,9 +76,15 @@ class Fields:
                 )
         return value
 
+    def _one(self, name: str, *, each: bool) -> object:
+        value = self.given[name]
+        if each and isinstance(value, list) and value and all(is_whole(one) and one == value[0] for one in value):
+            return value[0]
+        return value
+
     def size(self, field: Field, *, least: int = 1, most: int = LARGEST) -> int:
         """A whole number from `least` to `most`."""
-        value = self.value(field)
+        value, least = self.value(field), least if field.least is None else field.least
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise self.wrong(field, f"a whole number from {least} to {most}")
         return value

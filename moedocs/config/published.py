@@ -91,7 +91,8 @@ def _flat(fields: Mapping[str, object], blocks: tuple[str, ...]) -> dict[str, ob
 def _refuse_unknown(fields: Fields, family: Family) -> None:
     """A null says nothing and passes; any other field must be one that is read, or harmless."""
     only = {**ONLY, "is_encoder_decoder": (family.encoder_decoder,), **family.only}
-    understood = HARMLESS | family.harmless | set(named(family)) | set(only)
+    in_blocks = {f"{block}.{name}" for block in family.blocks for name in HARMLESS}
+    understood = HARMLESS | in_blocks | family.harmless | set(named(family)) | set(only)
     unknown = [name for name, value in fields.given.items() if value is not None and name not in understood]
     if unknown:
         more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""

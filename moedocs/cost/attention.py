@@ -36,7 +36,9 @@ def _grouped(attention: GroupedQuery, d_model: int) -> Iterator[Weight]:
     yield replace(matrix("value", d_model, value), of_encoder=of_encoder)
     yield matrix("output", a.heads * a.value_dim, d_model)
     if a.gate != "none":
-        yield matrix("output gate", d_model, a.heads * (a.value_dim if a.gate == "full" else 1))
+        gates = a.heads * (a.value_dim if a.gate == "full" else 1)
+        yield matrix("output gate", d_model, gates)
+        yield from [vector("bias of output gate", gates)] * a.gate_bias
     if a.qkv_bias:
         yield vector("biases of query, key and value", query + key + value)
     if a.output_bias:

@@ -130,6 +130,176 @@ def llama4(draw: Random) -> Drawn:
     return {**drawn, "interleave_moe_layer_step": draw.randint(1, 3), "intermediate_size_mlp": draw.randint(2, 30)}
 
 
+def dbrx(draw: Random) -> Drawn:
+    kv_heads, experts = draw.randint(1, 3), draw.randint(1, 6)
+    heads = kv_heads * draw.randint(1, 3)
+    return {
+        "vocab_size": draw.randint(5, 90),
+        "d_model": heads * 2 * draw.randint(1, 6),
+        "n_heads": heads,
+        "n_layers": draw.randint(1, 4),
+        "attn_config": {"kv_n_heads": kv_heads, "rope_theta": 10000.0},
+        "ffn_config": {
+            "ffn_hidden_size": draw.randint(1, 9),
+            "moe_num_experts": experts,
+            "moe_top_k": draw.randint(1, experts),
+        },
+    }
+
+
+def ernie(draw: Random) -> Drawn:
+    experts = draw.randint(2, 9)
+    return {
+        **common(draw),
+        "moe_num_experts": experts,
+        "moe_k": draw.randint(1, experts),
+        "moe_intermediate_size": draw.randint(1, 9),
+        "moe_num_shared_experts": draw.randint(0, 3),
+        "moe_layer_start_index": draw.randint(0, 2),
+        "moe_layer_end_index": draw.choice([-1, 1, 3]),
+        "moe_layer_interval": draw.randint(1, 3),
+        "use_bias": flag(draw),
+    }
+
+
+def hunyuan(draw: Random) -> Drawn:
+    drawn = with_experts(draw, "num_experts", head_dim=head(draw), attention_bias=flag(draw))
+    drawn["moe_topk"] = drawn.pop("num_experts_per_tok")
+    return {**drawn, "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
+
+
+def jetmoe(draw: Random) -> Drawn:
+    drawn = with_experts(draw, "num_local_experts", kv_channels=head(draw))
+    del drawn["num_attention_heads"]
+    return drawn
+
+
+def first_dense(draw: Random, name: str, **more: Any) -> Drawn:
+    """Experts of their own width beside shared ones, after some dense layers."""
+    width, shared = draw.randint(2, 9), draw.randint(1, 3)
+    drawn = with_experts(draw, name, moe_intermediate_size=width, first_k_dense_replace=draw.randint(0, 4))
+    return {**drawn, "n_shared_experts": shared, "n_group": 1, "topk_group": 1, "attention_bias": flag(draw), **more}
+
+
+def listed_layers(draw: Random, drawn: Drawn, words: tuple[str, ...], name: str = "layer_types") -> Drawn:
+    return {**drawn, name: [draw.choice(words) for _ in range(drawn["num_hidden_layers"])]}
+
+
+NETWORKS = ("dense", "sparse")
+WINDOWS = ("full_attention", "sliding_attention")
+LINEAR = ("full_attention", "linear_attention")
+
+
+def listed_networks(draw: Random, drawn: Drawn) -> Drawn:
+    return listed_layers(draw, drawn, NETWORKS, "mlp_layer_types")
+
+
+def afmoe(draw: Random) -> Drawn:
+    drawn = with_experts(draw, "num_experts", head_dim=head(draw), attention_bias=flag(draw))
+    more = {"moe_intermediate_size": draw.randint(2, 9), "num_shared_experts": draw.randint(1, 3)}
+    return {**drawn, **more, "num_dense_layers": draw.randint(0, 3)}
+
+
+def aria(draw: Random) -> Drawn:
+    experts = draw.randint(2, 9)
+    more = {"moe_num_experts": experts, "moe_topk": draw.randint(1, experts), "moe_num_shared_experts": 3}
+    return {**common(draw), **more, "attention_bias": flag(draw), "mlp_bias": flag(draw)}
+
+
+def mimo(draw: Random) -> Drawn:
+    drawn = with_experts(draw, "n_routed_experts", moe_intermediate_size=draw.randint(2, 9), head_dim=6)
+    drawn["num_attention_heads"] = 2 * drawn["num_attention_heads"]
+    return {**drawn, "v_head_dim": head(draw), "attention_bias": flag(draw), "n_group": 1, "topk_group": 1}
+
+
+def shared_by_number(draw: Random, **more: Any) -> Drawn:
+    drawn = with_experts(draw, "num_experts", moe_intermediate_size=draw.randint(2, 9))
+    return {**drawn, "num_shared_experts": draw.randint(1, 3), "n_group": 1, "topk_group": 1, **more}
+
+
+def kolibri(draw: Random) -> Drawn:
+    drawn = with_experts(draw, "num_experts", head_dim=head(draw), moe_intermediate_size=draw.randint(2, 9))
+    del drawn["intermediate_size"]
+    return {**drawn, "shared_expert_intermediate_size": draw.randint(2, 9)}
+
+
+def mellum(draw: Random) -> Drawn:
+    drawn = with_experts(draw, "num_experts", head_dim=head(draw), attention_bias=flag(draw))
+    return listed_networks(draw, {**drawn, "moe_intermediate_size": draw.randint(2, 9)})
+
+
+def solar(draw: Random) -> Drawn:
+    drawn = first_dense(draw, "n_routed_experts", head_dim=head(draw))
+    del drawn["first_k_dense_replace"]
+    return drawn
+
+
+def cohere(draw: Random) -> Drawn:
+    drawn = with_experts(draw, "num_experts", head_dim=head(draw), attention_bias=flag(draw))
+    more = {"num_shared_experts": draw.randint(0, 3), "prefix_dense_intermediate_size": draw.randint(2, 20)}
+    return listed_networks(draw, {**drawn, **more})
+
+
+def jamba(draw: Random) -> Drawn:
+    period, layers = draw.randint(1, 3), draw.randint(1, 3)
+    return {
+        **with_experts(draw, "num_experts"),
+        "expert_layer_period": period,
+        "expert_layer_offset": draw.randrange(period),
+        "attn_layer_period": layers,
+        "attn_layer_offset": draw.randrange(layers),
+        "mamba_d_state": draw.randint(1, 9),
+        "mamba_d_conv": draw.randint(2, 5),
+        "mamba_expand": draw.randint(1, 3),
+        "mamba_dt_rank": draw.choice(["auto", 3]),
+        "mamba_conv_bias": flag(draw),
+        "mamba_proj_bias": flag(draw),
+    }
+
+
+def qwen_hybrid(draw: Random, **more: Any) -> Drawn:
+    keys = draw.randint(1, 3)
+    drawn = {
+        **with_experts(draw, "num_experts", head_dim=8, attention_bias=flag(draw)),
+        "moe_intermediate_size": draw.randint(2, 9),
+        "shared_expert_intermediate_size": draw.randint(2, 9),
+        "linear_num_key_heads": keys,
+        "linear_num_value_heads": keys * draw.randint(1, 3),
+        "linear_key_head_dim": draw.randint(1, 5),
+        "linear_value_head_dim": draw.randint(1, 5),
+        "linear_conv_kernel_dim": draw.randint(2, 5),
+        **more,
+    }
+    return listed_layers(draw, drawn, LINEAR) if flag(draw) else drawn
+
+
+def granite_hybrid(draw: Random) -> Drawn:
+    drawn = with_experts(draw, "num_local_experts", attention_bias=flag(draw), shared_intermediate_size=7)
+    heads, groups = draw.choice([1, 2, drawn["num_attention_heads"]]), draw.randint(1, 2)
+    mamba = {
+        "mamba_n_heads": 2 * heads if drawn["hidden_size"] % (2 * heads) == 0 else heads,
+        "mamba_n_groups": groups,
+        "mamba_d_state": draw.randint(1, 9),
+        "mamba_d_conv": draw.randint(2, 5),
+        "mamba_expand": draw.randint(1, 3),
+        "mamba_conv_bias": flag(draw),
+        "mamba_proj_bias": flag(draw),
+    }
+    return listed_layers(draw, {**drawn, **mamba}, LINEAR)
+
+
+def lfm2(draw: Random) -> Drawn:
+    drawn = with_experts(draw, "num_experts", moe_intermediate_size=draw.randint(2, 9), use_expert_bias=flag(draw))
+    more = {"num_dense_layers": draw.randint(0, 3), "conv_L_cache": draw.randint(2, 5), "conv_bias": flag(draw)}
+    return listed_layers(draw, {**drawn, **more}, ("full_attention", "conv"))
+
+
+def sparse_latent(draw: Random) -> Drawn:
+    """DeepSeek-V3.2's attention: the indexer reads the compressed query."""
+    indexer = {"index_n_heads": draw.randint(1, 4), "index_head_dim": 16, "index_topk": draw.randint(1, 9)}
+    return {**deepseek(draw, direct=False), **indexer, "qk_rope_head_dim": 4}
+
+
 DRAWS = {
     "llama": lambda draw: {**common(draw), "attention_bias": flag(draw), "mlp_bias": flag(draw)},
     "mistral": lambda draw: {**common(draw), "head_dim": draw.choice([None, head(draw)])},
@@ -145,4 +315,40 @@ DRAWS = {
     "gpt_oss": lambda draw: with_experts(draw, "num_local_experts", head_dim=head(draw), attention_bias=flag(draw)),
     "llama4_text": llama4,
     "switch_transformers": switch,
+    "phimoe": lambda draw: with_experts(draw, "num_local_experts", attention_bias=flag(draw), lm_head_bias=flag(draw)),
+    "dbrx": dbrx,
+    "granitemoe": lambda draw: with_experts(draw, "num_local_experts", attention_bias=flag(draw)),
+    "granitemoeshared": lambda draw: with_experts(
+        draw, "num_local_experts", attention_bias=flag(draw), shared_intermediate_size=draw.randint(0, 9)
+    ),
+    "glm4_moe": lambda draw: first_dense(draw, "n_routed_experts", head_dim=head(draw) * 2, use_qk_norm=flag(draw)),
+    "glm4_moe_lite": lambda draw: {**listed_networks(draw, deepseek(draw)), "first_k_dense_replace": 1},
+    "deepseek_v32": sparse_latent,
+    "glm_moe_dsa": sparse_latent,
+    "axk1": lambda draw: listed_networks(draw, deepseek(draw, direct=False)),
+    "ernie4_5_moe": ernie,
+    "minimax_m2": lambda draw: with_experts(draw, "num_local_experts", head_dim=head(draw)),
+    "hunyuan_v1_moe": hunyuan,
+    "jetmoe": jetmoe,
+    "flex_olmo": lambda draw: with_experts(draw, "num_experts", attention_bias=flag(draw)),
+    "dots1": lambda draw: first_dense(draw, "n_routed_experts"),
+    "afmoe": afmoe,
+    "aria_text": aria,
+    "mimo_v2_flash": mimo,
+    "exaone_moe": lambda draw: listed_networks(draw, shared_by_number(draw)),
+    "hy_v3": lambda draw: listed_networks(
+        draw, shared_by_number(draw, head_dim=head(draw), attention_bias=flag(draw), mlp_bias=flag(draw))
+    ),
+    "kolibri1": kolibri,
+    "mellum": mellum,
+    "solar_open": solar,
+    "cohere2_moe": cohere,
+    "jamba": jamba,
+    "minimax": lambda draw: listed_layers(
+        draw, with_experts(draw, "num_local_experts", head_dim=draw.choice([None, head(draw)])), LINEAR
+    ),
+    "qwen3_next": lambda draw: qwen_hybrid(draw, decoder_sparse_step=draw.randint(1, 2)),
+    "qwen3_5_moe_text": qwen_hybrid,
+    "granitemoehybrid": granite_hybrid,
+    "lfm2_moe": lfm2,
 }

@@ -27,20 +27,18 @@ PARTS = {
     "embedding": r"embed_tokens|wte|^shared|embed_in",
     "positions": r"wpe|embed_positions",
     "head": r"lm_head",
-    "routers": r"(mlp|feed_forward|block_sparse_moe|ffn|moe|mixer)\.(gate|router)\.|moe_statics",
+    "norms": r"post_(self_attn|attention)_|(attn|attention)_layer_norm|norm_attn_norm\.norm",
+    "routers": r"(mlp|feed_forward|block_sparse_moe|ffn|moe|mixer|experts)\.(gate|router)\.|moe_statics|expert_bias",
     "shared experts": r"shared_expert|shared_mlp",
-    "routed experts": r"\.experts\.",
-    "attention": r"attn|attention\.|Attention|mamba|\.conv\.",
-    "norms": r"norm|ln_",
+    "attention": r"attn\.|attention\.|Attention\.|mamba|\.conv\.",
+    "routed experts": r"\.experts\.|mlp\.(input|output)_linear|mlp\.bias",
+    "norms of the model": r"norm|ln_",
     "dense networks": r"mlp|feed_forward|ffn|wi|wo",
 }
-NOT_ATTENTION = re.compile(r"post_attention|attn_layer_norm|attention_layer_norm|attention_norm")
 
 
 def part_of(name: str) -> str:
-    if NOT_ATTENTION.search(name):
-        return "norms"
-    return next(part for part, pattern in PARTS.items() if re.search(pattern, name))
+    return next(part for part, pattern in PARTS.items() if re.search(pattern, name)).removesuffix(" of the model")
 
 
 @cache
@@ -56,7 +54,7 @@ def whole(family: str, fields: Drawn) -> Drawn:
     """The file as transformers writes it, with all of its defaults."""
     config = CONFIG_MAPPING[family](**fields)
     written: Drawn = json.loads(config.to_json_string(use_diff=False))
-    return written
+    return {name: value for name, value in written.items() if name != "time_step_limit"}  # they cannot read it back
 
 
 def parts(model: nn.Module) -> dict[str, int]:

@@ -4,8 +4,10 @@ from moedocs.config.families.decoders import DECODERS
 from moedocs.config.families.encoder_decoders import ENCODER_DECODERS
 from moedocs.config.families.family import Family
 from moedocs.config.families.harmless import HARMLESS, ONLY
+from moedocs.config.families.hybrids import HYBRIDS
+from moedocs.config.families.recent import RECENT
 
-FAMILIES: dict[str, Family] = {**DECODERS, **ENCODER_DECODERS}
+FAMILIES: dict[str, Family] = {**DECODERS, **RECENT, **HYBRIDS, **ENCODER_DECODERS}
 
 # Files that wrap a language model and say what it is only outside, and what the wrapped one then is.
 WRAPPERS = {"llama4": "llama4_text"}

@@ -33,17 +33,22 @@ class AttentionPart(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Grouped:
-    """Attention with heads of queries and of keys; `normed` and `windowed` say whether norm and window are used."""
+    """Attention with heads of queries and of keys; `normed` and `windowed` say whether norm and window are used.
+
+    There are `kv_times` as many heads of keys and values as the field says.
+    """
 
     heads: Field = Field("num_attention_heads")
     kv_heads: Field | None = Field("num_key_value_heads", None)
     head_dim: Field | None = Field("head_dim", None)
     value_dim: Field | None = None
+    kv_times: int = 1
     qkv_bias: Field | bool = False
     output_bias: Field | bool = False
     qk_norm: QKNorm = "none"
     normed: Field | bool = True
     gate: Gate = "none"
+    gate_bias: Field | bool = False
     sinks: Field | bool = False
     window: Field | None = None
     windowed: Field | bool = True
@@ -55,13 +60,14 @@ class Grouped:
         head_dim = fields.size_or(self.head_dim, even, how="hidden_size / num_attention_heads")
         return GroupedQuery(
             heads=heads,
-            kv_heads=fields.size_or(self.kv_heads, heads, how="as many as num_attention_heads"),
+            kv_heads=self.kv_times * fields.size_or(self.kv_heads, heads, how="as many as num_attention_heads"),
             head_dim=head_dim,
             value_dim=fields.size_or(self.value_dim, head_dim, how="as wide as head_dim"),
             qkv_bias=fields.flag(self.qkv_bias),
             output_bias=fields.flag(self.output_bias),
             qk_norm=self.qk_norm if fields.flag(self.normed) else "none",
             gate=self.gate,
+            gate_bias=fields.flag(self.gate_bias),
             sinks=fields.flag(self.sinks),
             window=fields.size_or_none(self.window) if fields.flag(self.windowed) else None,
             chunk=fields.size_or_none(self.chunk),

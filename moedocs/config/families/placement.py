@@ -10,6 +10,7 @@ ATTENTION_WORDS = {
     "attention": "full",
     "sliding_attention": "sliding",
     "chunked_attention": "chunked",
+    "indexed_attention": "full",
     "linear_attention": "linear",
     "mamba": "linear",
     "conv": "convolution",
@@ -77,6 +78,33 @@ class Periodic:
             self.word if layer % period == offset and layer not in (never or ()) else self.others
             for layer in range(layers)
         )
+
+
+@dataclass(frozen=True)
+class Between:
+    """ERNIE's: each `interval`-th layer from `start` to `end`, both included; an end of -1 is the last layer."""
+
+    interval: Field
+    start: Field
+    end: Field
+
+    def __call__(self, fields: Fields, layers: int) -> tuple[str, ...]:
+        interval, start = fields.size(self.interval), fields.size(self.start, least=0)
+        end = fields.size(self.end, least=-1)
+        last = layers - 1 if end == -1 else end
+        return tuple(
+            "sparse" if (layer + 1) % interval == 0 and start <= layer <= last else "dense" for layer in range(layers)
+        )
+
+
+@dataclass(frozen=True)
+class IfAny:
+    """Sparse layers where the field counts any experts, else dense ones."""
+
+    number: Field
+
+    def __call__(self, fields: Fields, layers: int) -> tuple[str, ...]:
+        return ("sparse" if fields.size(self.number, least=0) else "dense",) * layers
 
 
 @dataclass(frozen=True)

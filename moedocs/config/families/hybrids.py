@@ -1,0 +1,96 @@
+"""The table of decoder families, continued: those with something else than attention in most of their layers.
+
+Defaults are those of transformers' configuration of the family; a size that has none here must be in the file.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from moedocs.config.families.decoders import ALL_BIASED, BY_STEP, EXPERTS, LOCAL_EXPERTS, SPARSE, WINDOW
+from moedocs.config.families.family import AttentionPart, Decoder
+from moedocs.config.families.mixing import (
+    BIAS,
+    GatedDeltaNet,
+    Grouped,
+    LightningAttention,
+    MambaOne,
+    MambaTwo,
+    ShortConvolution,
+)
+from moedocs.config.families.networks import DenseNames, ExpertNames
+from moedocs.config.families.placement import Cycle, Every, First, IfAny, Listed, Periodic
+from moedocs.config.fields import Field
+
+WIDTH = Field("intermediate_size")
+TWO_EXPERTS = Field("num_experts", also=("num_local_experts",), least=2)  # with one, Jamba has no router
+EIGHT = Field("num_key_value_heads", 8)
+GATED = Grouped(
+    head_dim=Field("head_dim", 256),
+    kv_heads=Field("num_key_value_heads", 2),
+    qkv_bias=BIAS,
+    output_bias=BIAS,
+    qk_norm="head",
+    gate="full",
+)
+# The gate comes out of the same matrix as the query, and shares its bias.
+QWEN_HYBRID: Mapping[str, AttentionPart] = {"full": replace(GATED, gate_bias=BIAS), "linear": GatedDeltaNet()}
+QWEN_FULL = Listed(Periodic(Field("full_attention_interval", 4), word="full", others="linear"))
+QWEN_EXPERTS = ExpertNames(experts=EXPERTS, shared_width=Field("shared_expert_intermediate_size"), shared_gate=True)
+GRANITE_MAMBA = MambaTwo(
+    heads=Field("mamba_n_heads", 128),
+    head_dim=Field("mamba_d_head", "auto"),
+    groups=Field("mamba_n_groups", 1),
+    state=Field("mamba_d_state", 256),
+    kernel=Field("mamba_d_conv", 4),
+    conv_bias=Field("mamba_conv_bias", True),
+    bias=Field("mamba_proj_bias", False),
+    expand=Field("mamba_expand", 2),
+)
+
+HYBRIDS = {
+    "jamba": Decoder(
+        attention={"full": Grouped(kv_heads=EIGHT), "linear": MambaOne()},
+        mixes=Periodic(Field("attn_layer_period", 8), Field("attn_layer_offset", 4), word="full", others="linear"),
+        experts=ExpertNames(experts=Field("num_experts", also=("num_local_experts",), least=2), width=WIDTH),
+        networks=Periodic(Field("expert_layer_period", 2), Field("expert_layer_offset", 1)),
+        harmless=frozenset(
+            {"use_mamba_kernels", "use_mambapy", "use_associative_scan", "num_logits_to_keep", "mamba_inner_layernorms"}
+        ),
+    ),
+    "minimax": Decoder(
+        attention={"full": Grouped(kv_heads=EIGHT, window=WINDOW), "linear": LightningAttention()},
+        mixes=Listed(Cycle(("linear", "full"))),
+        experts=ExpertNames(experts=LOCAL_EXPERTS, width=WIDTH),
+        networks=SPARSE,
+        harmless=frozenset(
+            f"{kind}_{factor}_factor" for kind in ("full_attn", "linear_attn", "mlp") for factor in ("alpha", "beta")
+        )
+        | {"block_size"},
+    ),
+    "qwen3_next": Decoder(attention=QWEN_HYBRID, mixes=QWEN_FULL, experts=QWEN_EXPERTS, networks=BY_STEP),
+    "qwen3_5_moe_text": Decoder(attention=QWEN_HYBRID, mixes=QWEN_FULL, experts=QWEN_EXPERTS, networks=SPARSE),
+    "granitemoehybrid": Decoder(
+        attention={"full": ALL_BIASED, "linear": GRANITE_MAMBA},
+        mixes=Listed(Every("linear"), Field("layer_types", None, also=("layers_block_type",))),
+        dense=DenseNames(width=Field("shared_intermediate_size", 1024)),
+        experts=ExpertNames(
+            experts=LOCAL_EXPERTS,
+            width=WIDTH,
+            shared_width=Field("shared_intermediate_size", 1024, least=1),
+        ),
+        networks=IfAny(LOCAL_EXPERTS),
+        harmless=frozenset(
+            {"mamba_chunk_size", "position_embedding_type", "time_step_limit", "normalization_function"}
+        ),
+    ),
+    "lfm2_moe": Decoder(
+        attention={
+            "full": Grouped(kv_heads=EIGHT, qk_norm="head"),
+            "convolution": ShortConvolution(kernel=Field("conv_L_cache", 3), bias=Field("conv_bias", False)),
+        },
+        mixes=Listed(Every("unlisted"), Field("layer_types")),
+        experts=ExpertNames(experts=EXPERTS, selection_bias="buffer", selected=Field("use_expert_bias", True)),
+        networks=First(Field("num_dense_layers", 2)),
+        tied=Field("tie_word_embeddings", True, also=("tie_embedding",)),
+    ),
+}

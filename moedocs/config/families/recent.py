@@ -1,0 +1,247 @@
+"""The table of decoder families, continued: those since 2024 whose layers are all attention.
+
+Defaults are those of transformers' configuration of the family; a size that has none here must be in the file.
+"""
+
+from dataclasses import replace
+
+from moedocs.config.families.decoders import (
+    ALL_BIASED,
+    DEEPSEEK_V3,
+    EXPERTS,
+    LOCAL_EXPERTS,
+    MLP_BIAS,
+    ROUTED_EXPERTS,
+    SHARED_EXPERTS,
+    SPARSE,
+    WINDOW,
+)
+from moedocs.config.families.family import Decoder
+from moedocs.config.families.mixing import BIAS, AttentionExpertNames, Grouped, LatentAttention
+from moedocs.config.families.networks import DenseNames, ExpertNames
+from moedocs.config.families.placement import Between, Cycle, Every, First, Listed, Periodic, listed_networks
+from moedocs.config.fields import Field
+
+WIDTH = Field("intermediate_size")
+HEAD, HEAD_128 = Field("head_dim", None), Field("head_dim", 128)
+USE_BIAS = Field("use_bias", False)
+FIRST_DENSE = First(Field("first_k_dense_replace", 3))
+AFTER_FIRST = listed_networks(First(1))
+EIGHT = Field("num_key_value_heads", 8)
+NORMED = Grouped(head_dim=HEAD_128, kv_heads=EIGHT, qkv_bias=BIAS, output_bias=BIAS, qk_norm="head")
+GRANITE = ExpertNames(experts=LOCAL_EXPERTS, width=WIDTH)
+GRANITE_SHARED = replace(GRANITE, shared_width=Field("shared_intermediate_size", 0))
+DOTS = replace(ALL_BIASED, qk_norm="head")
+AFMOE = Grouped(head_dim=HEAD_128, qkv_bias=BIAS, output_bias=BIAS, qk_norm="head", gate="full")
+EXAONE = Grouped(qk_norm="head")
+KOLIBRI = Grouped(head_dim=HEAD_128, kv_heads=Field("num_key_value_heads", 4), qk_norm="head")
+MIMO = Grouped(
+    head_dim=Field("head_dim", 192),
+    kv_heads=Field("num_key_value_heads", 4),
+    value_dim=Field("v_head_dim", 128),
+    qkv_bias=BIAS,
+)
+COHERE = Grouped(head_dim=HEAD_128, qkv_bias=BIAS, output_bias=BIAS)
+ERNIE = Grouped(qkv_bias=USE_BIAS, output_bias=USE_BIAS, kv_heads=Field("num_key_value_heads", 4))
+
+RECENT = {
+    "phimoe": Decoder(
+        attention={"full": replace(ALL_BIASED, kv_heads=EIGHT, window=WINDOW)},
+        experts=ExpertNames(experts=LOCAL_EXPERTS, width=WIDTH),
+        networks=SPARSE,
+        norm_bias=True,
+        head_bias=Field("lm_head_bias", False),
+    ),
+    "dbrx": Decoder(
+        attention={
+            "full": Grouped(
+                heads=Field("n_heads", also=("num_attention_heads",)),
+                kv_heads=Field("attn_config.kv_n_heads", 1, also=("num_key_value_heads",)),
+                head_dim=None,
+            )
+        },
+        experts=ExpertNames(
+            experts=Field("ffn_config.moe_num_experts"),
+            top_k=Field("ffn_config.moe_top_k"),
+            width=Field("ffn_config.ffn_hidden_size"),
+        ),
+        networks=SPARSE,
+        d_model=Field("d_model", also=("hidden_size", "ffn_config.hidden_size")),
+        layers=Field("n_layers", also=("num_hidden_layers",)),
+        blocks=("attn_config", "ffn_config"),
+        harmless=frozenset(
+            [
+                "ffn_config.moe_loss_weight",
+                "ffn_config.moe_jitter_eps",
+                "ffn_config.moe_normalize_expert_weights",
+                "ffn_config.ffn_act_fn",
+                "ffn_config.uniform_expert_assignment",
+                "ffn_config.is_encoder_decoder",
+                "attn_config.is_encoder_decoder",
+            ]
+        ),
+    ),
+    "granitemoe": Decoder(attention={"full": ALL_BIASED}, experts=GRANITE, networks=SPARSE),
+    "granitemoeshared": Decoder(attention={"full": ALL_BIASED}, experts=GRANITE_SHARED, networks=SPARSE),
+    "glm4_moe": Decoder(
+        attention={"full": replace(NORMED, head_dim=HEAD, output_bias=False, normed=Field("use_qk_norm", False))},
+        experts=ExpertNames(experts=ROUTED_EXPERTS, shared=Field("n_shared_experts", 1), selection_bias="buffer"),
+        networks=First(Field("first_k_dense_replace", 1)),
+    ),
+    "glm4_moe_lite": replace(
+        DEEPSEEK_V3, networks=AFTER_FIRST, only={**DEEPSEEK_V3.only, "first_k_dense_replace": (1,)}
+    ),
+    "deepseek_v32": replace(
+        DEEPSEEK_V3,
+        attention={"full": LatentAttention(indexed=True)},
+        mixes=Listed(Every("full")),
+        networks=listed_networks(FIRST_DENSE),
+        harmless=DEEPSEEK_V3.harmless | {"mlp_bias"},
+    ),
+    "glm_moe_dsa": replace(
+        DEEPSEEK_V3,
+        attention={"full": LatentAttention(indexed=True)},
+        mixes=Listed(Every("full"), Field("indexer_types", None), (("full", "full"),)),
+        networks=listed_networks(FIRST_DENSE),
+        harmless=DEEPSEEK_V3.harmless | {"mlp_bias", "layer_types"},
+    ),
+    "axk1": replace(DEEPSEEK_V3, networks=listed_networks(First(Field("first_k_dense_replace", 1))), sparse_norms=3),
+    "ernie4_5_moe": Decoder(
+        attention={"full": ERNIE},
+        dense=DenseNames(bias=USE_BIAS),
+        experts=ExpertNames(
+            experts=Field("moe_num_experts", also=("num_experts",)),
+            top_k=Field("moe_k", also=("num_experts_per_tok",)),
+            shared=Field("moe_num_shared_experts", 2),
+            shared_bias=USE_BIAS,
+            selection_bias="parameter",
+        ),
+        networks=Between(
+            Field("moe_layer_interval", 1), Field("moe_layer_start_index", 1), Field("moe_layer_end_index", -1)
+        ),
+        tied=Field("tie_word_embeddings", True),
+        head_bias=USE_BIAS,
+        harmless=frozenset({"moe_norm_min"}),
+    ),
+    "minimax_m2": Decoder(
+        attention={"full": Grouped(head_dim=HEAD_128, kv_heads=EIGHT, qk_norm="full")},
+        experts=ExpertNames(experts=LOCAL_EXPERTS, width=WIDTH, selection_bias="buffer"),
+        networks=SPARSE,
+    ),
+    "hunyuan_v1_moe": Decoder(
+        attention={"full": replace(ALL_BIASED, qk_norm="head")},
+        experts=ExpertNames(
+            experts=Field("num_experts", also=("num_local_experts",), each=True),
+            top_k=Field("moe_topk", also=("num_experts_per_tok",), each=True),
+            width=Field("intermediate_size", also=("moe_intermediate_size",), each=True),
+            shared=Field("num_shared_expert", 1, each=True),
+        ),
+        networks=SPARSE,
+        only={"use_qk_norm": (True,), "use_cla": (False,), "moe_layer_num_skipped": (0,), "use_mixed_mlp_moe": (True,)},
+    ),
+    "jetmoe": Decoder(
+        attention={
+            "full": AttentionExpertNames(
+                experts=LOCAL_EXPERTS,
+                top_k=Field("num_experts_per_tok"),
+                kv_heads=Field("num_key_value_heads"),
+                head_dim=Field("kv_channels", also=("head_dim",)),
+            )
+        },
+        experts=ExpertNames(experts=LOCAL_EXPERTS, width=WIDTH, output_bias=True),
+        networks=SPARSE,
+        tied=Field("tie_word_embeddings", True),
+        harmless=frozenset({"aux_loss_coef", "num_attention_heads"}),
+    ),
+    "flex_olmo": Decoder(
+        attention={"full": replace(ALL_BIASED, qk_norm="full")},
+        experts=ExpertNames(experts=EXPERTS, width=WIDTH),
+        networks=SPARSE,
+    ),
+    "dots1": Decoder(
+        attention={"full": DOTS, "sliding": replace(DOTS, window=Field("sliding_window", 4096))},
+        mixes=Listed(First(Field("max_window_layers", 62), "full", "sliding")),
+        experts=ExpertNames(experts=ROUTED_EXPERTS, shared=SHARED_EXPERTS, selection_bias="buffer"),
+        networks=First(Field("first_k_dense_replace", 0)),
+    ),
+    "afmoe": Decoder(
+        attention={"full": AFMOE, "sliding": replace(AFMOE, window=Field("sliding_window", 1024))},
+        mixes=Listed(Periodic(Field("global_attn_every_n_layers", 4), word="full", others="sliding")),
+        experts=ExpertNames(experts=EXPERTS, shared=Field("num_shared_experts", 2), selection_bias="parameter"),
+        networks=First(Field("num_dense_layers", 1)),
+        norms=4,
+        harmless=frozenset({"route_scale", "mup_enabled"}),
+    ),
+    "aria_text": Decoder(
+        attention={"full": ALL_BIASED},
+        experts=ExpertNames(
+            experts=Field("moe_num_experts"),
+            top_k=Field("moe_topk"),
+            width=WIDTH,
+            shared=Field("moe_num_shared_experts", 2),
+            shared_bias=MLP_BIAS,
+        ),
+        networks=SPARSE,
+    ),
+    "mimo_v2_flash": Decoder(
+        attention={
+            "full": MIMO,
+            "sliding": replace(MIMO, kv_times=2, sinks=True, window=Field("sliding_window", 129)),
+        },
+        mixes=Listed(Cycle(("full", *["sliding"] * 4, "full"))),
+        experts=ExpertNames(experts=ROUTED_EXPERTS, selection_bias="buffer"),
+        networks=AFTER_FIRST,
+        harmless=frozenset({"attention_value_scale"}),
+    ),
+    "exaone_moe": Decoder(
+        attention={"full": EXAONE, "sliding": replace(EXAONE, window=Field("sliding_window", 4096))},
+        mixes=Listed(Periodic(Field("sliding_window_pattern", 4), word="full", others="sliding")),
+        experts=ExpertNames(experts=EXPERTS, shared=Field("num_shared_experts", 1), selection_bias="buffer"),
+        networks=listed_networks(First(Field("first_k_dense_replace", 1))),
+    ),
+    "hy_v3": Decoder(
+        attention={"full": NORMED},
+        dense=DenseNames(bias=MLP_BIAS),
+        experts=ExpertNames(
+            experts=EXPERTS, shared=Field("num_shared_experts", 1), shared_bias=MLP_BIAS, selection_bias="buffer"
+        ),
+        networks=AFTER_FIRST,
+        harmless=frozenset({"router_scaling_factor", "enable_moe_fp32_combine"}),
+    ),
+    "kolibri1": Decoder(
+        attention={"full": KOLIBRI, "sliding": replace(KOLIBRI, window=Field("sliding_window", 513))},
+        mixes=Listed(Cycle((*["sliding"] * 4, "full"))),
+        experts=ExpertNames(
+            experts=EXPERTS, shared_width=Field("shared_expert_intermediate_size"), selection_bias="buffer"
+        ),
+        networks=SPARSE,
+        norms=4,
+    ),
+    "mellum": Decoder(
+        attention={
+            "full": replace(NORMED, kv_heads=Field("num_key_value_heads", 4)),
+            "sliding": replace(NORMED, kv_heads=Field("num_key_value_heads", 4), window=Field("sliding_window", 1024)),
+        },
+        mixes=Listed(Every("full")),
+        experts=ExpertNames(experts=EXPERTS),
+        networks=listed_networks(SPARSE),
+        harmless=frozenset({"mtp_layer_types", "mtp_mlp_layer_types"}),
+    ),
+    "solar_open": Decoder(
+        attention={"full": replace(NORMED, qk_norm="none", output_bias=False)},
+        experts=ExpertNames(experts=ROUTED_EXPERTS, shared=Field("n_shared_experts", 1), selection_bias="buffer"),
+        networks=SPARSE,
+    ),
+    "cohere2_moe": Decoder(
+        attention={"full": COHERE, "sliding": replace(COHERE, window=Field("sliding_window", 4096))},
+        mixes=Listed(Periodic(Field("sliding_window_pattern", 4), word="full", others="sliding")),
+        dense=DenseNames(width=Field("prefix_dense_intermediate_size", None)),
+        experts=ExpertNames(experts=EXPERTS, width=WIDTH, shared=Field("num_shared_experts", 0)),
+        networks=listed_networks(SPARSE),
+        norms=1,
+        tied=Field("tie_word_embeddings", True),
+        harmless=frozenset(
+            {"shared_expert_combination_strategy", "expert_selection_fn", "prefix_dense_sliding_window_pattern"}
+        ),
+    ),
+}
