@@ -1,17 +1,19 @@
 """The transformer around the layers: what it computes, stores and learns, and what one token meets on its way."""
 
+import cmath
 import math
-from typing import Any
+from itertools import product
+from typing import Any, get_args
 
 import pytest
 import torch
-from hypothesis import given
 from torch import Tensor
 
-from moedocs.config import BalanceConfig, RoutingConfig, TransformerConfig
-from moedocs.cost import PUBLISHED, parameters
-from moedocs.engine import Transformer, auxiliary_loss, trace
-from tests.strategies import transformers
+from moedocs.config import BalanceConfig, DepthConfig, RoutingConfig, TransformerConfig
+from moedocs.config.routing import Router
+from moedocs.cost import PUBLISHED
+from moedocs.engine import MoELayer, Transformer, auxiliary_loss, trace, z_loss
+from moedocs.engine.transformer import Block, FeedForward, rotated
 
 SMALL: dict[str, Any] = {"vocab_size": 256, "d_model": 16, "num_layers": 3, "num_heads": 4, "d_ff": 24}
 TOP_2_OF_4 = RoutingConfig(num_experts=4, top_k=2)
@@ -73,24 +75,135 @@ def test_every_parameter_of_a_model_learns(routing: RoutingConfig | None, tied: 
         assert parameter.grad.any(), name
 
 
-def test_a_byte_changes_no_logits_before_it() -> None:
-    model = small()
-    before_BS = text(1, 20)
+def every_router(**changed: Any) -> dict[Router, RoutingConfig]:
+    """One description of each, dropless but where room is what it is made of."""
+    plain: dict[str, Any] = {"num_experts": 4, "top_k": 2} | changed
+    special: dict[Router, dict[str, Any]] = {"base": {"top_k": 1}, "expert-choice": {"capacity_factor": 1.0}}
+    return {name: RoutingConfig(**plain | {"router": name} | special.get(name, {})) for name in get_args(Router)}
+
+
+LOOKING_AHEAD: tuple[Router, ...] = ("expert-choice", "base", "sinkhorn")  # in training, and the first always
+
+
+def before_and_after(model: Transformer, length: int = 20, place: int = 12) -> tuple[Tensor, Tensor]:
+    """Logits of a text and of the same text with another byte at one place, drawn with equal noise."""
+    before_BS = text(1, length)
     after_BS = before_BS.clone()
-    after_BS[0, 12] += 1
-    a, b = model(before_BS).logits_BSV[0], model(after_BS).logits_BSV[0]
+    after_BS[0, place] += 1
+    a, b = (model(bytes_BS, generator=seeded(5)).logits_BSV[0] for bytes_BS in (before_BS, after_BS))
+    return a, b
+
+
+@pytest.mark.parametrize("name", [name for name in get_args(Router) if name != "expert-choice"])
+def test_where_text_is_generated_a_byte_changes_no_logits_before_it(name: Router) -> None:
+    a, b = before_and_after(small(every_router()[name]).eval())
     torch.testing.assert_close(a[:12], b[:12])
     assert not torch.allclose(a[12:], b[12:])
+
+
+@pytest.mark.parametrize("name", get_args(Router))
+def test_in_training_a_byte_changes_logits_before_it_where_a_choice_depends_on_all_tokens(name: Router) -> None:
+    a, b = before_and_after(small(every_router()[name]))
+    assert torch.allclose(a[:12], b[:12], atol=1e-5) is (name not in LOOKING_AHEAD)
+
+
+@pytest.mark.parametrize("routing", every_router().values(), ids=every_router())
+def test_every_parameter_learns_with_every_router(routing: RoutingConfig) -> None:
+    model = small(routing)
+    output = model(text(2, 30), generator=seeded())
+    (output.logits_BSV.logsumexp(-1).mean() + sum(map(z_loss, output.routings))).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("name", ["noisy", "gshard"])
+def test_what_draws_draws_from_the_generator_in_training_alone(name: Router) -> None:
+    model = small(every_router()[name])
+    one, same, other = (model(text(2, 30), generator=seeded(seed)).logits_BSV for seed in (0, 0, 1))
+    assert one.equal(same)
+    assert not one.equal(other)
+    with pytest.raises(ValueError, match=f"router='{name}' draws in training: it needs a generator"):
+        model(text(2, 30))
+    model.eval()
+    assert model(text(2, 30)).logits_BSV.equal(model(text(2, 30), generator=seeded()).logits_BSV)
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_the_ids_of_the_tokens_reach_the_table_through_a_depth_too(every: int) -> None:
+    depth = DepthConfig(capacity=0.3, every=every, sampling="auxiliary")
+    model, bytes_BS = small(every_router()["hash"], depth=depth), text(3, 20)
+    for causal in (False, True):
+        output = model(bytes_BS, causal=causal)
+        depths = iter(output.depths)
+        for number, (layer, routing) in enumerate(zip(model.moe_layers(), output.routings, strict=True)):
+            passed_BS = next(depths).map_BS if (number + 1) % every == 0 else torch.ones_like(bytes_BS).bool()
+            assert layer.table_VK is not None
+            expected_TK = layer.table_VK[bytes_BS[passed_BS].long()]
+            assert routing.index_TK.sort().values.equal(expected_TK.sort().values)
+
+
+@pytest.mark.parametrize(
+    "routing",
+    [
+        RoutingConfig(num_experts=4, top_k=2, capacity_factor=0.5, capacity_over="sequence"),
+        RoutingConfig(num_experts=4, top_k=2, capacity_factor=1.0, capacity_over="sequence", router="expert-choice"),
+    ],
+)
+@pytest.mark.parametrize("depth", [None, DepthConfig(capacity=0.5)])
+def test_what_is_per_sequence_does_not_depend_on_the_other_sequences(
+    routing: RoutingConfig, depth: DepthConfig | None
+) -> None:
+    model, bytes_BS = small(routing, depth=depth), text(3, 20)
+    alone_BSV = torch.cat([model(bytes_S[None]).logits_BSV for bytes_S in bytes_BS])
+    torch.testing.assert_close(model(bytes_BS).logits_BSV, alone_BSV)
+
+
+def test_experts_stand_where_the_description_says_and_dense_blocks_have_their_own_width() -> None:
+    model = small(num_layers=6, first_dense=1, moe_every=2, dense_d_ff=40)
+    experts = [isinstance(block.feed_forward, MoELayer) for block in model.blocks if isinstance(block, Block)]
+    assert experts == [False, False, True, False, True, False]
+    assert len(model(text(2, 10)).routings) == len(model.moe_layers()) == 2
+    first = model.blocks[0]
+    assert isinstance(first, Block)
+    assert isinstance(first.feed_forward, FeedForward)
+    assert first.feed_forward.up_DF.shape == (16, 40)
+
+
+@pytest.mark.parametrize("routing", [None, TOP_2_OF_4])
+def test_a_block_adds_its_delta_to_its_input(routing: RoutingConfig | None) -> None:
+    model = small(routing)
+    x_BSD, positions_BS = model.embed(text(2, 10)), torch.arange(10).expand(2, 10)
+    block = model.blocks[0]
+    assert isinstance(block, Block)
+    torch.testing.assert_close(x_BSD + block.delta(x_BSD, positions_BS)[0], block(x_BSD)[0])
+
+
+def test_attention_knows_distances_and_no_absolute_places() -> None:
+    block = small().blocks[0]
+    assert isinstance(block, Block)
+    x_BSD, places_BS = small().embed(text(2, 6)), torch.tensor([[0, 1, 2, 3, 4, 5], [3, 4, 9, 11, 12, 40]])
+    there = block.attention(x_BSD, places_BS)
+    torch.testing.assert_close(block.attention(x_BSD, places_BS + 17), there)
+    torch.testing.assert_close(block.attention(x_BSD)[0], there[0])
+    assert not torch.allclose(block.attention(x_BSD)[1], there[1])
+
+
+def test_rotating_turns_each_pair_by_its_place_times_its_frequency() -> None:
+    x_BHSW = torch.randn(2, 3, 4, 6, generator=seeded())
+    positions_BS = torch.tensor([[0, 1, 5, 6], [2, 3, 4, 90]])
+    turned_BHSW = rotated(x_BHSW, positions_BS)
+    for b, h, s, w in product(range(2), range(3), range(4), range(3)):
+        angle = positions_BS[b, s].item() * 10_000 ** (-2 * w / 6)
+        pair = complex(x_BHSW[b, h, s, w], x_BHSW[b, h, s, w + 3]) * cmath.exp(1j * angle)
+        found = complex(turned_BHSW[b, h, s, w], turned_BHSW[b, h, s, w + 3])
+        assert found == pytest.approx(pair, abs=1e-4)
 
 
 def built_parameters(config: TransformerConfig) -> int:
     with torch.device("meta"):
         return sum(p.numel() for p in Transformer(config, generator=seeded()).parameters())
-
-
-@given(transformers() | transformers(sparse=False))
-def test_the_built_model_has_as_many_parameters_as_the_cost_model_counts(config: TransformerConfig) -> None:
-    assert built_parameters(config) == parameters(config).total
 
 
 def test_a_model_of_mixtral_s_shape_has_46_7_billion_parameters() -> None:
@@ -129,6 +242,18 @@ def test_a_trace_refuses_places_that_are_not_there() -> None:
         trace(small(), text(15), 3, 0)
     with pytest.raises(ValueError, match="layer=1 is dense"):
         trace(small(routing=None), text(15), 1, 0)
+    with pytest.raises(ValueError, match="layer=1 is routed in depth: a token may go past it"):
+        trace(small(depth=DepthConfig(capacity=0.5)), text(15), 1, 0)
+
+
+@pytest.mark.parametrize("name", ["hash", "gshard"])
+def test_a_trace_hands_on_ids_and_draws_through_whatever_is_below(name: Router) -> None:
+    model, bytes_S = small(every_router()[name], depth=DepthConfig(capacity=0.5)), text(15)
+    routing = model(bytes_S[None], generator=seeded(3)).routings[2]
+    for position in range(15):
+        seen = trace(model, bytes_S, 2, position, generator=seeded(3))
+        assert seen.map_E.equal(routing.map_TE[position])
+        torch.testing.assert_close(seen.weights_E, routing.weights_TE[position].detach())
 
 
 @pytest.mark.parametrize("tied", [False, True])
