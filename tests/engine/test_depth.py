@@ -74,6 +74,19 @@ def test_a_choice_of_varying_size_goes_through_as_the_loop_does_and_shows_the_bl
     assert sizes == [size for size in (case.logits_BS > 0).sum(1).tolist() if size]
 
 
+@given(depth_cases(least=1))
+def test_of_a_further_table_the_block_gets_the_entries_of_the_chosen(case: DepthCase) -> None:
+    shape = case.logits_BS.shape
+    ids_BS = torch.randint(99, shape, generator=torch.Generator())
+
+    def block(x_BCD: Tensor, positions_BC: Tensor, ids_BC: Tensor) -> Tensor:
+        return ids_BC[..., None].expand_as(x_BCD).float()
+
+    for choice in (top_c(torch.from_numpy(case.logits_BS), case.capacity), causal_choice(random_logits(*shape))):
+        out_BSD = through(torch.zeros(*shape, 1), replace(choice, weights_BS=torch.ones(shape)), block, ids_BS)
+        assert out_BSD[..., 0].tolist() == (ids_BS * choice.map_BS).tolist()
+
+
 @given(depth_cases(least=1), st.sampled_from([torch.float32, torch.float16, torch.bfloat16]))
 def test_who_does_not_pass_stays_bit_for_bit(case: DepthCase, dtype: torch.dtype) -> None:
     odd = torch.tensor([-0.0, math.nan, math.inf, 1e-40]).to(dtype)

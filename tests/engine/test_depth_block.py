@@ -74,6 +74,22 @@ def test_all_that_learns_gets_a_gradient_and_a_random_choice_has_no_router() -> 
     assert all(name.startswith("block.") for name in names)
 
 
+def test_the_same_seed_gives_the_same_block_and_no_other_randomness_is_touched() -> None:
+    before = torch.get_rng_state()
+    one, same = (built(SAMPLED[1]) for _ in range(2))
+    other = DepthBlock(Mixing(WIDTH), WIDTH, SAMPLED[1], generator=generator(1))
+    assert torch.get_rng_state().equal(before)
+    for name, weights in one.named_parameters():
+        assert weights.equal(same.get_parameter(name))
+        assert weights.equal(other.get_parameter(name)) == name.startswith("block.")
+
+
+def test_a_block_chooses_as_in_training_unless_it_is_told() -> None:
+    block, x_BSD = built(SAMPLED[0]), random_logits(2, LENGTH, WIDTH)
+    for chosen in (block.choose(x_BSD), block(x_BSD)[2]):
+        assert chosen.map_BS.sum(1).tolist() == [3, 3]
+
+
 def test_the_random_control_is_the_generator_s_choice_whatever_the_tokens() -> None:
     block = built(DepthConfig(capacity=0.25, router="random"))
     expected = random_depth((2, LENGTH), 3, generator=generator(7))
@@ -108,6 +124,9 @@ def test_sampling_listens_to_the_predictor_if_there_is_one_and_weighs_with_the_r
         _, _, depth = block(x_BSD, causal=True)
         assert depth.map_BS.equal(judge_BS > 0)
         assert depth.weights_BS.equal(torch.where(judge_BS > 0, logits_BS, 0.0))
+    by_sigmoid = built(DepthConfig(capacity=0.25, sampling="auxiliary", weight="sigmoid"))
+    _, _, depth = by_sigmoid(x_BSD, causal=True)
+    assert depth.weights_BS.equal(torch.where(logits_BS > 0, logits_BS.sigmoid(), 0.0))
     with pytest.raises(ValueError, match="sampling='none' has learned no causal choice"):
         built(SOME)(x_BSD, causal=True)
 

@@ -51,6 +51,14 @@ def test_a_token_passes_if_its_own_judge_is_above_one_half(case: DepthCase, judg
     assert routing.map_BS.tolist() == [[logit > 0 for logit in row] for row in judge_BS.tolist()]
     path_BS = logits_BS if case.weight == "raw" else logits_BS.sigmoid()
     assert routing.weights_BS.equal(torch.where(judge_BS > 0, path_BS, 0.0))
+    assert routing.predicted_BS is predicted_BS
+
+
+def test_long_sequences_pass_in_the_order_of_their_positions() -> None:
+    routing = causal_choice(random_logits(3, 500))
+    for chosen, row in zip((random_logits(3, 500) > 0).tolist(), routing.index_BC.tolist(), strict=True):
+        assert [position for position in row if position >= 0] == [n for n, passes in enumerate(chosen) if passes]
+    assert causal_choice(torch.zeros(0, 5)).index_BC.shape == (0, 0)
 
 
 @given(depth_cases(least=1), st.data())
