@@ -7,6 +7,7 @@ Shapes: T tokens · E num_experts · K top_k · V vocab_size · D d_model · B s
 
 import base64
 import io
+import zlib
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from types import SimpleNamespace
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moedocs.config import BalanceConfig, Groups, RoutingConfig
+from moedocs import lite
+from moedocs.config import BalanceConfig, DepthConfig, Groups, RoutingConfig, TransformerConfig
 
 Arrays = dict[str, NDArray[Any]]
 Case = Callable[[Any, Any], Any]
@@ -82,6 +84,16 @@ def described(lib: Any, x: Any, router: str, **settings: Any) -> Any:
         training=router != "gshard",
     )
 
+
+SMALL: dict[str, Any] = {"vocab_size": 20, "d_model": 8, "num_layers": 2, "num_heads": 2, "d_ff": 6}
+FOUR = RoutingConfig(num_experts=4, top_k=2, capacity_factor=1.0, shared_experts=1)
+# what the torch model computes with its arrays, lite.forward_pass must
+MODELS = {
+    "dense": TransformerConfig(**SMALL),
+    "experts": TransformerConfig(**SMALL, routing=FOUR),
+    "depth": TransformerConfig(**SMALL, depth=DepthConfig(capacity=0.5, sampling="predictor")),
+    "both": TransformerConfig(**SMALL, routing=FOUR, depth=DepthConfig(capacity=0.25, every=1)),
+}
 
 ALL_LOSSES = BalanceConfig(auxiliary_weight=1, z_weight=0.1, importance_weight=0.2, load_weight=0.3, l1_weight=0.4)
 
@@ -223,6 +235,12 @@ def answers(
     return found
 
 
+def read(name: str, arrays: Arrays) -> Arrays:
+    """The forward pass of one of MODELS in NumPy, with the bytes that are among its arrays."""
+    output = lite.forward_pass(arrays, MODELS[name], arrays["bytes_BS"])
+    return {f"{name}/model/forward_pass{place}": value for place, value in plain(output).items()}
+
+
 def plain(result: Any) -> Arrays:
     """The arrays and numbers of a result, each under its place in it."""
     if result is None:
@@ -239,10 +257,10 @@ def plain(result: Any) -> Arrays:
 def packed(arrays: Arrays) -> str:
     """Arrays as one line of text."""
     file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    return base64.b64encode(file.getvalue()).decode()
+    np.savez(file, **arrays)  # type: ignore[arg-type]
+    return base64.b64encode(zlib.compress(file.getvalue())).decode()
 
 
 def unpacked(text: str) -> Arrays:
-    with np.load(io.BytesIO(base64.b64decode(text))) as file:
+    with np.load(io.BytesIO(zlib.decompress(base64.b64decode(text)))) as file:
         return dict(file)

