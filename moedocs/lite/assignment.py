@@ -97,7 +97,7 @@ def sinkhorn(logits_TE: ArrayLike, top_k: int, *, balanced: bool = True) -> Rout
     return routed(logits_TE, probs_TE, weights_TE, best_first(scores_TE, top_k))
 
 
-def sinkhorn_plan(logits_TE: ArrayLike, *, tolerance: float = 1e-4, most_rounds: int = 1000) -> Floats:
+def sinkhorn_plan(logits_TE: ArrayLike, *, tolerance: float = 1e-4, most_rounds: int = 100) -> Floats:
     """exp(logits) with rows and columns scaled in turn, until rows sum to 1 / T and columns to 1 / E.
 
     Stops when the mean change of the columns' factors is at most `tolerance`, or after `most_rounds` as it is. In
