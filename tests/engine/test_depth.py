@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -42,6 +42,7 @@ def test_the_choice_equals_sorting_each_sequence_by_hand(case: DepthCase) -> Non
         assert routing.weights_BS[sequence].tolist() == pytest.approx(expected, rel=1e-6, abs=1e-37)
 
 
+@settings(max_examples=40)
 @given(depth_cases(least=1, elements=ORDINARY), st.integers(0, 99))
 def test_the_way_through_equals_the_loop_in_values_and_gradients(case: DepthCase, seed: int) -> None:
     block = Mixing(WIDTH).double()
@@ -98,6 +99,7 @@ def test_who_does_not_pass_stays_bit_for_bit(case: DepthCase, dtype: torch.dtype
         assert bits(out_BSD[~routing.map_BS]) == bits(x_BSD[~routing.map_BS])
 
 
+@settings(max_examples=40)
 @given(depth_cases(least=1))
 def test_a_place_for_everybody_and_weight_1_is_the_dense_block(case: DepthCase) -> None:
     block, shape = Mixing(WIDTH), case.logits_BS.shape
@@ -120,12 +122,6 @@ def test_the_router_learns_through_the_weights_of_the_chosen_alone(weight: Depth
     assert not gradient_BS[~routing.map_BS].any()
 
 
-def test_a_random_choice_gives_the_weights_no_gradient() -> None:
-    routing = random_depth((3, 8), 2, generator=torch.Generator())
-    assert not routing.weights_BS.requires_grad
-    assert routing.weights_BS.tolist() == routing.map_BS.float().tolist()
-
-
 def test_the_top_c_are_not_causal_a_later_token_takes_an_earlier_one_s_place() -> None:
     before = top_c(torch.tensor([[1.0, 2.0, 0.0]]), 2)
     after = top_c(torch.tensor([[1.0, 2.0, 3.0]]), 2)
@@ -136,6 +132,7 @@ def test_the_top_c_are_not_causal_a_later_token_takes_an_earlier_one_s_place() -
     assert not outputs[0].equal(outputs[1])
 
 
+@settings(max_examples=40)
 @given(depth_cases(least=1), st.data())
 def test_the_order_of_the_sequences_changes_nothing_else(case: DepthCase, data: st.DataObject) -> None:
     order = data.draw(st.permutations(range(len(case.logits_BS))))
@@ -160,10 +157,11 @@ def test_equal_logits_go_to_the_earliest_positions() -> None:
     assert top_c(torch.tensor([[-0.0, 0.0, -0.0, 0.0]]), 2).index_BC.tolist() == [[0, 1]]
 
 
-def test_every_set_of_c_is_equally_likely_by_chance() -> None:
+def test_every_set_of_c_is_equally_likely_by_chance_with_weight_1() -> None:
     draws = 12_000
     routing = random_depth((draws, 5), 2, generator=torch.Generator().manual_seed(1))
     counts = Counter(tuple(row) for row in routing.index_BC.tolist())
+    assert routing.weights_BS.equal(routing.map_BS.float())
     assert len(counts) == math.comb(5, 2)
     share = 1 / len(counts)
     spread = math.sqrt(share * (1 - share) / draws)
@@ -185,17 +183,6 @@ def test_the_choice_is_made_in_float32_whatever_comes_in(dtype: torch.dtype) -> 
         routing, same = choose(logits_BS), choose(logits_BS.float())
         assert {routing.logits_BS.dtype, routing.weights_BS.dtype} == {torch.float32}
         assert routing.weights_BS.equal(same.weights_BS)
-
-
-def test_the_block_computes_in_the_model_s_own_type() -> None:
-    x_BSD = random_logits(2, 6, WIDTH).bfloat16()
-    routing = top_c(random_logits(2, 6), 3)
-
-    def block(x_BCD: Tensor, positions_BC: Tensor) -> Tensor:
-        assert x_BCD.dtype == torch.bfloat16
-        return x_BCD
-
-    assert through(x_BSD, routing, block).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

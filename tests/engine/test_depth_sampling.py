@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -61,6 +61,7 @@ def test_long_sequences_pass_in_the_order_of_their_positions() -> None:
     assert causal_choice(torch.zeros(0, 5)).index_BC.shape == (0, 0)
 
 
+@settings(max_examples=40)
 @given(depth_cases(least=1), st.data())
 def test_a_later_token_changes_nothing_before_it(case: DepthCase, data: st.DataObject) -> None:
     block, logits_BS = Mixing(WIDTH), torch.from_numpy(case.logits_BS).clamp(-5, 5)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -53,6 +53,7 @@ def test_choices_equal_torch(case: DepthCase, seed: int) -> None:
         assert_same(theirs, ours)
 
 
+@settings(max_examples=40)
 @given(depth_cases(least=1, elements=ORDINARY), st.integers(0, 99))
 def test_the_way_through_equals_torch(case: DepthCase, seed: int) -> None:
     x_BSD, slope_DD = random_logits(*case.logits_BS.shape, WIDTH), random_logits(WIDTH, WIDTH, seed=1)
