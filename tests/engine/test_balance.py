@@ -284,6 +284,11 @@ def test_the_l1_weight_follows_the_sign_of_the_missing_sparsity(case: Case, data
     assert updated_l1_weight(3e-8, routing, top_k) == pytest.approx(3e-8 * 1.2**sign)
 
 
+def test_the_l1_weight_rests_at_the_wanted_number_of_assignments_however_uneven() -> None:
+    routing = relu_routed(torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, -1.0]]))  # 4 in all, 2 per token
+    assert [updated_l1_weight(8.0, routing, top_k, 2.0) for top_k in (1, 2, 3)] == [16.0, 8.0, 4.0]
+
+
 def test_the_bias_goes_up_for_a_short_expert_down_for_a_full_one_and_rests_at_the_mean() -> None:
     bias_E = updated_bias(torch.tensor([0.5, 0.5, 0.5]), torch.tensor([1, 9, 5]), 0.25)
     assert bias_E.tolist() == [0.75, 0.25, 0.5]
