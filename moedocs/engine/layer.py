@@ -28,6 +28,19 @@ def swiglu(x_TD: Tensor, gate_DF: Tensor, up_DF: Tensor, down_FD: Tensor) -> Ten
     return (silu(x_TD @ gate_DF) * (x_TD @ up_DF)) @ down_FD
 
 
+class SwiGLU(nn.Module):
+    """One such network, which sees every token."""
+
+    def __init__(self, d_model: int, d_ff: int, *, generator: Generator) -> None:
+        super().__init__()
+        self.gate_DF = fan_in(d_model, d_ff, inputs=d_model, generator=generator)
+        self.up_DF = fan_in(d_model, d_ff, inputs=d_model, generator=generator)
+        self.down_FD = fan_in(d_ff, d_model, inputs=d_ff, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return swiglu(x, self.gate_DF, self.up_DF, self.down_FD)
+
+
 class Experts(nn.Module):
     """E feed-forward networks whose matrices are stacked along the first axis."""
 
@@ -67,7 +80,8 @@ def sorted_dispatch(x_TD: Tensor, routing: Routing, experts: Experts) -> Tensor:
 class MoELayer(nn.Module):
     """Router, experts and weighted sum (Shazeer et al. 2017, eq. 1); returns the output and the Routing behind it.
 
-    A token whose choices were all dropped comes out as exact zeros: the residual around the layer carries it on.
+    A token whose choices were all dropped comes out as exact zeros, or as what shared experts make of it: the residual
+    around the layer carries it on.
     `bias_E` moves only when `update_bias` is called, after a step.
     """
 
@@ -92,6 +106,9 @@ class MoELayer(nn.Module):
         # no noise is learned yet: softplus(0) = ln 2 for every expert
         self.noise_ED = nn.Parameter(torch.zeros(config.choices, d_model)) if config.router == "noisy" else None
         self.experts = Experts(config.num_experts, d_model, d_ff, generator=generator)
+        shared = config.shared_experts
+        self.shared = SwiGLU(d_model, shared * d_ff, generator=generator) if shared else None
+        self.shared_gate_1D = fan_in(1, d_model, inputs=d_model, generator=generator) if config.shared_gate else None
         self.register_buffer("bias_E", torch.zeros(config.choices) if config.balance.bias_rate else None)
         self.register_buffer("table_VK", _table(config, vocab_size, generator))
 
@@ -136,7 +153,20 @@ class MoELayer(nn.Module):
             generator=generator,
         )
         dispatch = dense_dispatch if self.dispatch == "dense" else sorted_dispatch
-        return dispatch(x_TD, routing, self.experts).view_as(x), routing
+        out_TD = dispatch(x_TD, routing, self.experts)
+        if self.shared is not None:
+            out_TD = out_TD + self.shared_output(x_TD)
+        return out_TD.view_as(x), routing
+
+    def shared_output(self, x_TD: Tensor) -> Tensor:
+        """What the shared experts make of every token, one network of their joint width; 0 without any.
+
+        With a gate (Qwen2) times the sigmoid of one more row's product with the token, without (DeepSeek) as it is.
+        """
+        if self.shared is None:
+            return torch.zeros_like(x_TD)
+        shared_TD: Tensor = self.shared(x_TD)
+        return shared_TD if self.shared_gate_1D is None else linear(x_TD, self.shared_gate_1D).sigmoid() * shared_TD
 
     def update_bias(self, routing: Routing) -> None:
         """One step of the loss-free rule, from the load of `routing`; without a bias_rate there is none to move."""

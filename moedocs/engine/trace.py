@@ -14,10 +14,11 @@ from moedocs.engine.transformer import Block, Transformer
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """Everything one token meets in one MoE layer: sum_D = sum_e weights_E outputs_ED, output_D = residual_D + sum_D.
+    """Everything one token meets in one MoE layer, which adds up: sum_D = sum_e weights_E outputs_ED + shared_D.
 
-    `x_D` is the normalised input that router and experts see, `residual_D` what passes around them; `outputs_ED` holds
-    the idle experts' answers too, which the layer itself never computes.
+    `residual_D` passes around the layer: output_D = residual_D + sum_D. `x_D` is the normalised input that router and
+    experts see; `outputs_ED` holds the idle experts' answers too, which the layer itself never computes. `shared_D` is
+    of the shared experts, 0 without any. No-ops come after the experts in what is per choice, and have no output.
     """
 
     residual_D: Tensor
@@ -29,6 +30,7 @@ class Trace:
     weights_E: Tensor
     dropped_E: Tensor
     outputs_ED: Tensor
+    shared_D: Tensor
     sum_D: Tensor
     output_D: Tensor
 
@@ -63,6 +65,7 @@ def trace(
         weights_E=routing.weights_TE[position],
         dropped_E=routing.dropped_TE[position],
         outputs_ED=moe.experts(x_SD[[position]])[0],
+        shared_D=moe.shared_output(x_SD[[position]])[0],
         sum_D=sum_SD[position],
         output_D=residual_SD[position] + sum_SD[position],
     )

@@ -15,7 +15,7 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 from moedocs.config import TransformerConfig
 from moedocs.engine.depth import DepthRouting
 from moedocs.engine.depth_block import DepthBlock
-from moedocs.engine.layer import Dispatch, MoELayer, fan_in, swiglu
+from moedocs.engine.layer import Dispatch, MoELayer, SwiGLU, fan_in
 from moedocs.engine.record import Routing
 
 ROTARY_BASE = 10_000.0
@@ -65,18 +65,12 @@ class Attention(nn.Module):
         return x_BSHW.transpose(1, 2)
 
 
-class FeedForward(nn.Module):
-    """The dense SwiGLU network that an MoE layer replaces."""
+class FeedForward(SwiGLU):
+    """The dense network that an MoE layer replaces."""
 
-    def __init__(self, d_model: int, d_ff: int, *, generator: Generator) -> None:
-        super().__init__()
-        self.gate_DF = fan_in(d_model, d_ff, inputs=d_model, generator=generator)
-        self.up_DF = fan_in(d_model, d_ff, inputs=d_model, generator=generator)
-        self.down_FD = fan_in(d_ff, d_model, inputs=d_ff, generator=generator)
-
-    def forward(self, x: Tensor, **_: object) -> tuple[Tensor, None]:
+    def forward(self, x: Tensor, **_: object) -> tuple[Tensor, None]:  # type: ignore[override]
         """The output, and None where an MoE layer would give its Routing, whatever more such a layer is told."""
-        return swiglu(x, self.gate_DF, self.up_DF, self.down_FD), None
+        return super().forward(x), None
 
 
 class Block(nn.Module):

@@ -187,6 +187,10 @@ def _experts(part: Part, config: RoutingConfig, x_TD: Floats, ids_T: Ints, lengt
         token_N = np.flatnonzero(routing.map_TE[:, expert])
         made_ND = _swiglu(x_TD[token_N], *(matrix[expert] for matrix in matrices))
         out_TD[token_N] += routing.weights_TE[token_N, expert, None] * made_ND
+    if config.shared_experts:
+        shared = part.under("shared")
+        shared_TD = _swiglu(x_TD, shared["gate_DF"], shared["up_DF"], shared["down_FD"])
+        out_TD += shared_TD * sigmoid(x_TD @ part["shared_gate_1D"].T) if config.shared_gate else shared_TD
     return out_TD, routing
 
 

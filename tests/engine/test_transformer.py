@@ -213,17 +213,19 @@ def test_a_model_of_mixtral_s_shape_has_46_7_billion_parameters() -> None:
     assert round(expected / 1e9, 1) == 46.7
 
 
-@pytest.mark.parametrize("factor", [None, 0.5])
+@pytest.mark.parametrize(
+    "changed", [{}, {"capacity_factor": 0.5}, {"shared_experts": 1, "shared_gate": True, "no_op_experts": 2}]
+)
 @pytest.mark.parametrize("layer", [0, 1, 2])
-def test_a_trace_adds_up_to_what_the_model_computes(layer: int, factor: float | None) -> None:
-    model = small(RoutingConfig(num_experts=4, top_k=2, capacity_factor=factor))
+def test_a_trace_adds_up_to_what_the_model_computes(layer: int, changed: dict[str, Any]) -> None:
+    model = small(RoutingConfig(num_experts=4, top_k=2, **changed))
     bytes_S = text(15)
     x_BSD = model.embed(bytes_S[None])
     for block in model.blocks[: layer + 1]:
         x_BSD, routing = block(x_BSD)
     for position in range(15):
         seen = trace(model, bytes_S, layer, position)
-        torch.testing.assert_close(seen.weights_E @ seen.outputs_ED, seen.sum_D)
+        torch.testing.assert_close(seen.weights_E[:4] @ seen.outputs_ED + seen.shared_D, seen.sum_D)
         torch.testing.assert_close(seen.residual_D + seen.sum_D, seen.output_D)
         torch.testing.assert_close(seen.output_D, x_BSD[0, position].detach())
         torch.testing.assert_close(seen.probs_E, seen.logits_E.softmax(-1))
