@@ -5,7 +5,7 @@ Shapes: B sequences · S sequence length · C most tokens chosen of any sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import softplus
 
 from moedocs.config import DepthConfig
 from moedocs.config.model import DepthWeight
@@ -56,7 +56,8 @@ def predictor_loss(routing: DepthRouting) -> Tensor:
 def _cross_entropy(judged_BS: Tensor, routing: DepthRouting) -> Tensor:
     if routing.map_BS.numel() == 0:
         raise ValueError("the cross-entropy of 0 tokens is not defined")
-    return binary_cross_entropy_with_logits(judged_BS, routing.map_BS.float())
+    # -log sigmoid(x) where a token passes, -log sigmoid(-x) where not; torch's own function rounds small ones coarsely
+    return softplus(torch.where(routing.map_BS, -judged_BS, judged_BS)).mean()
 
 
 def sampling_loss(routings: list[DepthRouting], config: DepthConfig) -> Tensor:

@@ -110,6 +110,13 @@ def test_ignorance_costs_log_2_and_the_share_alone_its_entropy() -> None:
     assert predictor_loss(knowing).item() == pytest.approx(entropy)
 
 
+def test_a_sure_and_right_router_pays_little_and_exactly_that() -> None:
+    sure = top_c(torch.tensor([[6.0, -6.0], [30.0, -30.0]]), 1)
+    expected = (math.log1p(math.exp(-6)) + math.log1p(math.exp(-30))) / 2
+    assert depth_auxiliary_loss(sure).item() == pytest.approx(expected, rel=1e-6)
+    assert depth_auxiliary_loss(replace(sure, logits_BS=-sure.logits_BS)).item() == pytest.approx(18.0012378425)
+
+
 def test_the_auxiliary_loss_pulls_each_logit_towards_its_fate() -> None:
     logits_BS = random_logits(3, 8).requires_grad_()
     routing = top_c(logits_BS, 2)
