@@ -154,7 +154,7 @@ CASES: list[tuple[str, Case]] = [
         lambda lib, x: unscored(lib.random_depth((x.sequences, x.length), x.length, generator=x.generator)),
     ),
     ("relu_routing", lambda lib, x: lib.relu_routing(x.logits_TE)),
-    ("renamed", lambda lib, x: lib.renamed(x.routing, x.match_E)),
+    ("renamed", lambda lib, x: lib.renamed(routings(lib, x)[0], x.match_E)),
     ("residual_alone", lambda lib, x: lib.residual_alone(x.routing, 1)),
     ("route", lambda lib, x: described(lib, x, "softmax", capacity_factor=1.0, capacity_order="probability")),
     ("route", lambda lib, x: described(lib, x, "sigmoid", routed_scaling=2.5)),

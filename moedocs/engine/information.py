@@ -73,7 +73,7 @@ def shuffled(category_T: Tensor, *, generator: Generator, byte_T: Tensor | None 
 
     The mutual information of a routing with these is what chance alone gives, the K choices of a token kept together.
     """
-    order_T = torch.randperm(len(category_T), generator=generator)
+    order_T = torch.randperm(len(category_T), generator=generator, device=generator.device).to(category_T.device)
     if byte_T is None:
         return category_T[order_T]
     dealt_T = order_T[byte_T[order_T].argsort(stable=True)]

@@ -3,7 +3,7 @@
 Shapes: T tokens · E num_experts · K top_k · D width of what is compared
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,16 +48,10 @@ def renamed(routing: Routing, match_E: ArrayLike) -> Routing:
     num_experts = routing.map_TE.shape[1]
     if sorted(match_E.tolist()) != list(range(num_experts)):
         raise ValueError(f"match_E={match_E.tolist()} must name each of {num_experts} experts once")
-    name_E = match_E.argsort()
-    return replace(
-        routing,
-        logits_TE=routing.logits_TE[:, match_E],
-        probs_TE=routing.probs_TE[:, match_E],
-        map_TE=routing.map_TE[:, match_E],
-        weights_TE=routing.weights_TE[:, match_E],
-        index_TK=np.where(routing.index_TK < 0, -1, name_E[routing.index_TK]),
-        dropped_TE=routing.dropped_TE[:, match_E],
-    )
+    tables = {field.name: getattr(routing, field.name) for field in fields(routing) if field.name.endswith("_TE")}
+    columns = {name: table_TE[:, match_E] for name, table_TE in tables.items() if table_TE is not None}
+    index_TK = np.where(routing.index_TK < 0, -1, match_E.argsort()[routing.index_TK])
+    return replace(routing, index_TK=index_TK, **columns)
 
 
 def expert_similarity(vectors_TED: ArrayLike) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,9 +83,10 @@ def test_experts_renamed_by_the_matching_agree_wholly_with_what_they_are_a_copy_
 
 def test_renaming_moves_the_columns_of_everything_and_the_names_in_the_list() -> None:
     before = with_capacity(softmax_top_k(random_logits(20, 3), 2), 5)
+    before = replace(before, load_probability_TE=before.probs_TE)
     after = renamed(before, torch.tensor([2, 0, 1]))
     assert before.dropped_TE.any()
-    for field in ("logits_TE", "probs_TE", "map_TE", "weights_TE", "dropped_TE"):
+    for field in ("logits_TE", "probs_TE", "map_TE", "weights_TE", "dropped_TE", "load_probability_TE"):
         for new, old in enumerate([2, 0, 1]):
             assert getattr(after, field)[:, new].equal(getattr(before, field)[:, old])
     new_name = {2: 0, 0: 1, 1: 2}
