@@ -51,14 +51,19 @@ class GroupedQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class Indexer:
-    """DeepSeek's sparse attention: small heads score all earlier tokens, and only the `top_k` best are attended to."""
+    """DeepSeek's sparse attention: small heads score all earlier tokens, and only the `top_k` best are attended to.
+
+    One that is not its `own` attends to those that an earlier layer's indexer chose, and has no weights.
+    """
 
     heads: int
     head_dim: int
     top_k: int
+    own: bool = True
 
     def __post_init__(self) -> None:
         whole(self, "heads", "head_dim", "top_k")
+        yes_or_no(self, "own")
 
 
 @dataclass(frozen=True, kw_only=True)

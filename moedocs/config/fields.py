@@ -45,6 +45,13 @@ def is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def alike(value: object) -> object:
+    """The one number of a list of equal numbers, as some files have one per layer; anything else as it is."""
+    if isinstance(value, list) and value and all(is_whole(one) and one == value[0] for one in value):
+        return value[0]
+    return value
+
+
 class Fields:
     """What one file gives: reads are checked, and what the file lacks is remembered in `filled`."""
 
@@ -77,10 +84,7 @@ class Fields:
         return value
 
     def _one(self, name: str, *, each: bool) -> object:
-        value = self.given[name]
-        if each and isinstance(value, list) and value and all(is_whole(one) and one == value[0] for one in value):
-            return value[0]
-        return value
+        return alike(self.given[name]) if each else self.given[name]
 
     def size(self, field: Field, *, least: int = 1, most: int = LARGEST) -> int:
         """A whole number from `least` to `most`."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from moedocs.config.architecture import Architecture
 from moedocs.config.families import FAMILIES, HARMLESS, ONLY, WRAPPERS, Family
-from moedocs.config.fields import Fields, named, shown
+from moedocs.config.fields import SHOWN, Fields, alike, named, shown
 
 LONGEST = 10**6  # characters; the longest published ones have some ten thousand
 DEEPEST = 20
@@ -23,7 +23,7 @@ def read(text: str) -> Architecture:
     if _depth(text) > DEEPEST:
         raise ValueError(f"not a config.json: it nests deeper than {DEEPEST}")
     try:
-        mapping = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        mapping = json.loads(text, object_pairs_hook=_once, parse_int=_whole, parse_constant=_no_number)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}") from None
     except RecursionError:
@@ -50,7 +50,7 @@ def _language_model(mapping: object) -> tuple[str, Mapping[str, object], tuple[s
     name = fields.get("model_type")
     inner = fields.get("text_config")
     if inner is None:
-        return _known(name), fields, ()
+        return _known(WRAPPERS.get(name, name) if isinstance(name, str) else name), fields, ()
     inside = _object(inner, "text_config")
     outer_tied, tied = fields.get("tie_word_embeddings"), inside.get("tie_word_embeddings")
     if outer_tied is not None and tied is not None and outer_tied != tied:
@@ -58,8 +58,9 @@ def _language_model(mapping: object) -> tuple[str, Mapping[str, object], tuple[s
     merged = dict(inside) if outer_tied is None else {**inside, "tie_word_embeddings": outer_tied}
     others = tuple(field for field, value in fields.items() if field.endswith("_config") and isinstance(value, dict))
     left = tuple(field for field in others if field not in ("text_config", "quantization_config"))
-    wrapped = WRAPPERS.get(name) if isinstance(name, str) else None
-    return _known(inside.get("model_type", wrapped)), merged, tuple(f"all that {shown(one)} describes" for one in left)
+    own = inside.get("model_type", name)
+    language = WRAPPERS.get(own, own) if isinstance(own, str) else own
+    return _known(language), merged, tuple(f"all that {shown(one)} describes" for one in left)
 
 
 def _object(value: object, what: str) -> Mapping[str, object]:
@@ -99,7 +100,7 @@ def _refuse_unknown(fields: Fields, family: Family) -> None:
         names = ", ".join(shown(name) for name in unknown[:NAMED])
         raise ValueError(f"{fields.family}: unknown fields might change the count: {names}{more}")
     for name, allowed in only.items():
-        value = fields.given.get(name)
+        value = alike(fields.given.get(name))
         if value is not None and not any(value == one and type(value) is type(one) for one in allowed):
             raise ValueError(f"{fields.family}: {name}={shown(value)} is not understood")
 
@@ -112,6 +113,12 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
             raise ValueError(f"{shown(name)} is given twice")
         found[name] = value
     return found
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > SHOWN:
+        raise ValueError(f"not a config.json: a number in it has {len(digits)} digits, which is too long")
+    return int(digits)
 
 
 def _no_number(name: str) -> object:

@@ -66,7 +66,7 @@ def _latent(attention: Latent, d_model: int) -> Iterator[Weight]:
     yield matrix("output", a.heads * a.value_dim, d_model)
     if a.bias:
         yield vector("biases", (a.query_rank or 0) + a.kv_rank + a.rope_dim + d_model)
-    if a.indexer is not None:
+    if a.indexer is not None and a.indexer.own:
         yield from _indexer(a.indexer, a.query_rank or 0, d_model)
 
 

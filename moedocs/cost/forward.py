@@ -100,7 +100,7 @@ def _latent(attention: Latent, sequence: int, *, causal: bool) -> int:
     each = 2 * attention.heads * (attention.nope_dim + attention.rope_dim + attention.value_dim)
     if (indexer := attention.indexer) is None:
         return each * (seen(sequence) if causal else sequence**2)
-    scored = 2 * indexer.heads * (indexer.head_dim + 1)
+    scored = 2 * indexer.heads * (indexer.head_dim + 1) if indexer.own else 0
     if not causal:
         return (each + scored) * sequence**2
     return each * seen(sequence, indexer.top_k) + scored * seen(sequence)

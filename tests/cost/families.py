@@ -138,7 +138,7 @@ def dbrx(draw: Random) -> Drawn:
         "d_model": heads * 2 * draw.randint(1, 6),
         "n_heads": heads,
         "n_layers": draw.randint(1, 4),
-        "attn_config": {"kv_n_heads": kv_heads, "rope_theta": 10000.0},
+        "attn_config": {"kv_n_heads": kv_heads, "rope_theta": 10000.0, "clip_qkv": 8.0},
         "ffn_config": {
             "ffn_hidden_size": draw.randint(1, 9),
             "moe_num_experts": experts,
@@ -300,6 +300,12 @@ def sparse_latent(draw: Random) -> Drawn:
     return {**deepseek(draw, direct=False), **indexer, "qk_rope_head_dim": 4}
 
 
+def with_indexers(draw: Random, drawn: Drawn) -> Drawn:
+    """The first layer's indexer is its own; a later one may be an earlier layer's."""
+    later = [draw.choice(("full", "shared")) for _ in range(drawn["num_hidden_layers"] - 1)]
+    return {**drawn, "indexer_types": ["full", *later]}
+
+
 DRAWS = {
     "llama": lambda draw: {**common(draw), "attention_bias": flag(draw), "mlp_bias": flag(draw)},
     "mistral": lambda draw: {**common(draw), "head_dim": draw.choice([None, head(draw)])},
@@ -315,7 +321,10 @@ DRAWS = {
     "gpt_oss": lambda draw: with_experts(draw, "num_local_experts", head_dim=head(draw), attention_bias=flag(draw)),
     "llama4_text": llama4,
     "switch_transformers": switch,
-    "phimoe": lambda draw: with_experts(draw, "num_local_experts", attention_bias=flag(draw), lm_head_bias=flag(draw)),
+    "phimoe": lambda draw: {
+        **with_experts(draw, "num_local_experts", attention_bias=flag(draw), lm_head_bias=flag(draw)),
+        "num_experts_per_tok": 2,
+    },
     "dbrx": dbrx,
     "granitemoe": lambda draw: with_experts(draw, "num_local_experts", attention_bias=flag(draw)),
     "granitemoeshared": lambda draw: with_experts(
@@ -324,7 +333,7 @@ DRAWS = {
     "glm4_moe": lambda draw: first_dense(draw, "n_routed_experts", head_dim=head(draw) * 2, use_qk_norm=flag(draw)),
     "glm4_moe_lite": lambda draw: {**listed_networks(draw, deepseek(draw)), "first_k_dense_replace": 1},
     "deepseek_v32": sparse_latent,
-    "glm_moe_dsa": sparse_latent,
+    "glm_moe_dsa": lambda draw: with_indexers(draw, sparse_latent(draw)),
     "axk1": lambda draw: listed_networks(draw, deepseek(draw, direct=False)),
     "ernie4_5_moe": ernie,
     "minimax_m2": lambda draw: with_experts(draw, "num_local_experts", head_dim=head(draw)),

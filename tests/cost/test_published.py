@@ -18,7 +18,7 @@ from moedocs.config.published import from_dict, read
 from moedocs.cost.tree import Node, parameter_tree
 from tests.cost.families import DRAWS, Drawn, built, sizes
 
-DRAWN = 5
+DRAWN = 3
 FEW = 10
 EACH = pytest.mark.parametrize("family", DRAWS)
 

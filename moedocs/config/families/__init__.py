@@ -9,7 +9,13 @@ from moedocs.config.families.recent import RECENT
 
 FAMILIES: dict[str, Family] = {**DECODERS, **RECENT, **HYBRIDS, **ENCODER_DECODERS}
 
-# Files that wrap a language model and say what it is only outside, and what the wrapped one then is.
-WRAPPERS = {"llama4": "llama4_text"}
+# Names of whole models of which only the language model is counted, and other names of the same architecture.
+WRAPPERS = {
+    "aria": "aria_text",
+    "kimi_k2": "deepseek_v3",
+    "kimi_k25": "deepseek_v3",
+    "llama4": "llama4_text",
+    "qwen3_5_moe": "qwen3_5_moe_text",
+}
 
 __all__ = ["FAMILIES", "HARMLESS", "ONLY", "WRAPPERS", "Family"]

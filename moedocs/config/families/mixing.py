@@ -76,11 +76,12 @@ class Grouped:
 
 @dataclass(frozen=True, kw_only=True)
 class LatentAttention:
-    """Multi-head latent attention; with an indexer where `indexed`."""
+    """Multi-head latent attention; with an indexer where `indexed`, of the layer's `own` or an earlier one's."""
 
     query_rank: Field | None = Field("q_lora_rank")
     bias: Field | bool = BIAS
     indexed: bool = False
+    own: bool = True
     heads: Field = Field("num_attention_heads")
     kv_rank: Field = Field("kv_lora_rank")
     nope_dim: Field = Field("qk_nope_head_dim")
@@ -104,7 +105,7 @@ class LatentAttention:
 
     def _indexer(self, fields: Fields) -> Indexer:
         heads, width, top_k = (fields.size(one) for one in (self.index_heads, self.index_dim, self.index_top_k))
-        return Indexer(heads=heads, head_dim=width, top_k=top_k)
+        return Indexer(heads=heads, head_dim=width, top_k=top_k, own=self.own)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ class Periodic:
 
 @dataclass(frozen=True)
 class Between:
-    """ERNIE's: each `interval`-th layer from `start` to `end`, both included; an end of -1 is the last layer."""
+    """ERNIE's: each `interval`-th layer from `start` to `end`, both included; -1 or null end at the last layer."""
 
     interval: Field
     start: Field
@@ -90,8 +90,8 @@ class Between:
 
     def __call__(self, fields: Fields, layers: int) -> tuple[str, ...]:
         interval, start = fields.size(self.interval), fields.size(self.start, least=0)
-        end = fields.size(self.end, least=-1)
-        last = layers - 1 if end == -1 else end
+        end = fields.size_or_none(self.end, least=-1)
+        last = layers - 1 if end in (None, -1) else end or 0
         return tuple(
             "sparse" if (layer + 1) % interval == 0 and start <= layer <= last else "dense" for layer in range(layers)
         )

@@ -29,6 +29,7 @@ FIRST_DENSE = First(Field("first_k_dense_replace", 3))
 AFTER_FIRST = listed_networks(First(1))
 EIGHT = Field("num_key_value_heads", 8)
 NORMED = Grouped(head_dim=HEAD_128, kv_heads=EIGHT, qkv_bias=BIAS, output_bias=BIAS, qk_norm="head")
+INDEXED = LatentAttention(indexed=True)
 GRANITE = ExpertNames(experts=LOCAL_EXPERTS, width=WIDTH)
 GRANITE_SHARED = replace(GRANITE, shared_width=Field("shared_intermediate_size", 0))
 DOTS = replace(ALL_BIASED, qk_norm="head")
@@ -51,6 +52,7 @@ RECENT = {
         networks=SPARSE,
         norm_bias=True,
         head_bias=Field("lm_head_bias", False),
+        only={"num_experts_per_tok": (2,)},  # its router always chooses two
     ),
     "dbrx": Decoder(
         attention={
@@ -93,15 +95,15 @@ RECENT = {
     ),
     "deepseek_v32": replace(
         DEEPSEEK_V3,
-        attention={"full": LatentAttention(indexed=True)},
+        attention={"full": INDEXED},
         mixes=Listed(Every("full")),
         networks=listed_networks(FIRST_DENSE),
         harmless=DEEPSEEK_V3.harmless | {"mlp_bias"},
     ),
     "glm_moe_dsa": replace(
         DEEPSEEK_V3,
-        attention={"full": LatentAttention(indexed=True)},
-        mixes=Listed(Every("full"), Field("indexer_types", None), (("full", "full"),)),
+        attention={"full": INDEXED, "shared": replace(INDEXED, own=False)},
+        mixes=Listed(Every("full"), Field("indexer_types", None), (("full", "full"), ("shared", "shared"))),
         networks=listed_networks(FIRST_DENSE),
         harmless=DEEPSEEK_V3.harmless | {"mlp_bias", "layer_types"},
     ),
@@ -121,12 +123,21 @@ RECENT = {
         ),
         tied=Field("tie_word_embeddings", True),
         head_bias=USE_BIAS,
-        harmless=frozenset({"moe_norm_min"}),
+        harmless=frozenset({"moe_norm_min", "moe_gate", "moe_use_aux_free", "moe_capacity", "moe_group"}),
     ),
     "minimax_m2": Decoder(
         attention={"full": Grouped(head_dim=HEAD_128, kv_heads=EIGHT, qk_norm="full")},
         experts=ExpertNames(experts=LOCAL_EXPERTS, width=WIDTH, selection_bias="buffer"),
         networks=SPARSE,
+        prediction=Field("num_mtp_modules", 0),
+        harmless=frozenset({"use_mtp", "mtp_transformer_layers"}),
+        only={
+            "use_routing_bias": (True,),
+            "use_qk_norm": (True,),
+            "qk_norm_type": ("per_layer",),
+            "attn_type_list": (1,),
+            "shared_intermediate_size": (0,),
+        },
     ),
     "hunyuan_v1_moe": Decoder(
         attention={"full": replace(ALL_BIASED, qk_norm="head")},

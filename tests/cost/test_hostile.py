@@ -1,0 +1,153 @@
+"""Whatever a stranger's file holds: one line that says what is wrong, and soon."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moedocs.config.families import FAMILIES
+from moedocs.config.published import LONGEST, from_dict, read
+
+LLAMA: dict[str, Any] = {
+    "model_type": "llama",
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+}
+MIXTRAL = {**LLAMA, "model_type": "mixtral", "num_local_experts": 8, "num_experts_per_tok": 2}
+HUGE = 10**30
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (every message is looked at below)
+        read(text)
+    message = str(caught.value)
+    assert len(message) < 1500
+    assert message.isprintable()
+    return message
+
+
+def refused(**fields: object) -> str:
+    return refusal(json.dumps({**MIXTRAL, **fields}))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("model_type: llama", "not JSON"),
+        ("[1, 2]", "not a list"),
+        ("null", "not null"),
+        ("7", "not 7"),
+        ('"llama"', "not 'llama'"),
+        ("{}", "model_type is missing"),
+        ('{"model_type": 3}', "unknown model_type 3"),
+        ('{"model_type": ["llama"]}', "unknown model_type a list"),
+        ('{"model_type": "gpt5"}', "unknown model_type 'gpt5'; known are"),
+        ('{"model_type": "a\\nb"}', "unknown model_type"),
+        ('{"model_type": "' + "x" * 5000 + '"}', "unknown model_type"),
+        ('{"model_type": "llama", "model_type": "gpt2"}', "'model_type' is given twice"),
+        ('{"vocab_size": NaN}', "NaN is no number"),
+        ('{"vocab_size": -Infinity}', "-Infinity is no number"),
+        ('{"vocab_size": ' + "9" * 5000 + "}", "too long"),
+        ("[" * 100_000, "nests deeper"),
+        ('{"a":' * 50_000, "nests deeper"),
+        ("[" * 15 + "]" * 15, "not a list"),
+        ('"' + '\\"' * 300_000, "not JSON"),
+        (" " * LONGEST + "{}", "characters are no config.json"),
+        ('{"text_config": 5}', "text_config must be an object"),
+        ('{"model_type": "dbrx", "attn_config": 5}', "attn_config must be an object"),
+    ],
+    ids=range(24),
+)
+def test_what_is_no_config_is_refused_in_one_line(text: str, said: str) -> None:
+    assert said in refusal(text)
+
+
+def test_fifty_megabytes_are_refused_unread() -> None:
+    assert "characters are no config.json" in refusal('{"model_type": "' + "x" * 50_000_000 + '"}')
+
+
+@pytest.mark.parametrize("value", ["8", 8.0, True, None, [8], {"of": 8}, -1, 0, HUGE, -HUGE, 1e400, "x" * 9999])
+@pytest.mark.parametrize("name", ["vocab_size", "hidden_size", "num_hidden_layers", "num_local_experts"])
+def test_a_size_that_is_none_is_refused_by_name(name: str, value: object) -> None:
+    if value == float("inf"):
+        assert "Infinity is no number" in refused(**{name: value})
+    else:
+        assert f"mixtral: {name}=" in refused(**{name: value})
+
+
+@pytest.mark.parametrize("name", [name for name in MIXTRAL if name != "model_type"])
+def test_a_size_that_is_missing_is_refused_by_name(name: str) -> None:
+    fields = {other: value for other, value in MIXTRAL.items() if other != name}
+    assert refusal(json.dumps(fields)) == f"mixtral: {name} is missing"
+
+
+def test_what_is_filled_is_said() -> None:
+    assert "num_key_value_heads=8" in from_dict(MIXTRAL).filled
+    assert "num_key_value_heads=32, as many as num_attention_heads" in from_dict(LLAMA).filled
+    assert "tie_word_embeddings=false" in from_dict(LLAMA).filled
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"num_experts_per_tok": 9}, "top_k=9 must lie in 1..8"),
+        ({"num_key_value_heads": 5}, "32 heads are not a multiple of 5"),
+        ({"hidden_size": 4095}, "hidden_size / num_attention_heads is no whole number"),
+        ({"tie_word_embeddings": 1}, "tie_word_embeddings=1 must be true or false"),
+        ({"mystery": 3}, "unknown fields might change the count: 'mystery'"),
+        ({f"mystery{number}": 3 for number in range(99)}, "and 93 more"),
+        ({"line\nbreak\x00": 3}, "unknown fields might change the count"),
+        ({"num_experts": 4}, "num_local_experts=8 and num_experts=4 contradict each other"),
+        ({"pruned_heads": {"0": [1]}}, "pruned_heads=an object is not understood"),
+        ({"is_encoder_decoder": True}, "is_encoder_decoder=true is not understood"),
+        ({"num_hidden_layers": 10**6}, "num_hidden_layers=1000000 must be a whole number from 1 to 10000"),
+        ({"num_nextn_predict_layers": "one"}, "num_nextn_predict_layers='one' must be a whole number"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_its_numbers(fields: dict[str, Any], said: str) -> None:
+    assert said in refused(**fields)
+
+
+def test_null_says_nothing() -> None:
+    assert from_dict({**MIXTRAL, "mystery": None}) == from_dict(MIXTRAL)
+
+
+def test_a_vision_tower_is_named_as_left_out() -> None:
+    text = {
+        **LLAMA,
+        "num_local_experts": 16,
+        "num_experts_per_tok": 1,
+        "intermediate_size_mlp": 64,
+        "model_type": "llama4_text",
+    }
+    model = from_dict({"model_type": "llama4", "text_config": text, "vision_config": {"depth": 3}})
+    assert model.name == "llama4_text"
+    assert model.left_out == ("all that 'vision_config' describes",)
+
+
+@given(family=st.sampled_from(sorted(FAMILIES)), fields=st.dictionaries(st.text(), ANYTHING, max_size=4))
+def test_anything_at_all_is_read_or_refused(family: str, fields: dict[str, Any]) -> None:
+    try:
+        from_dict({"model_type": family, **fields})
+    except ValueError as error:
+        assert str(error).isprintable()  # noqa: PT017
+
+
+@given(name=st.sampled_from(sorted(MIXTRAL)), value=ANYTHING)
+def test_any_value_in_any_field_is_read_or_refused(name: str, value: object) -> None:
+    try:
+        from_dict({**MIXTRAL, name: value})
+    except ValueError as error:
+        assert str(error).isprintable()  # noqa: PT017
