@@ -34,7 +34,7 @@ def noisy_top_k(clean_TE: Tensor, noise_logits_TE: Tensor, top_k: int, *, genera
     made: a token may be sent elsewhere the next time. Ties and errors are those of `softmax_top_k`, and noise that
     carries a logit beyond float32 is refused like an infinite logit.
     """
-    normal_TE = torch.randn(clean_TE.shape, generator=generator, device=clean_TE.device)
+    normal_TE = torch.randn(clean_TE.shape, generator=generator, device=generator.device).to(clean_TE.device)
     return top_k_softmax(noisy_logits(clean_TE, noise_logits_TE, normal_TE), top_k)
 
 
@@ -71,7 +71,7 @@ def gshard_top_2(logits_TE: Tensor, *, generator: Generator, threshold: float = 
     `softmax_top_k`.
     """
     routing = softmax_top_k(logits_TE, 2)
-    uniform_T = torch.rand(len(routing.index_TK), generator=generator, device=logits_TE.device)
+    uniform_T = torch.rand(len(routing.index_TK), generator=generator, device=generator.device).to(logits_TE.device)
     return with_random_second(routing, uniform_T, threshold=threshold)
 
 
@@ -108,7 +108,7 @@ def jittered(x_TD: Tensor, epsilon: float, *, generator: Generator) -> Tensor:
     """
     if not 0 <= epsilon <= 1:
         raise ValueError(f"epsilon={epsilon} must lie in 0..1")
-    uniform_TD = torch.rand(x_TD.shape, generator=generator, device=x_TD.device)
+    uniform_TD = torch.rand(x_TD.shape, generator=generator, device=generator.device).to(x_TD.device)
     return x_TD * (1 + epsilon * (2 * uniform_TD - 1)).to(x_TD.dtype)
 
 

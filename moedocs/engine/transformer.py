@@ -152,7 +152,7 @@ class Transformer(nn.Module):
 
         The top C of a sequence that pass a block are not causal, nor are some routings of experts: such logits are for
         training. causal=True chooses in depth as sampling must, each token judged by itself. The `generator` is for
-        what draws: a random depth, noise.
+        what draws: a random depth, and noise in training mode; in evaluation mode experts are chosen as in sampling.
         """
         ids_BS = bytes_BS.long()
         x_BSD = self.embed(ids_BS)
