@@ -33,7 +33,8 @@ class Experts:
 
     `selection_bias` is DeepSeek-V3's bias that moves the choice but no weight: a "buffer" is not counted, as it is not
     trained by gradients; a few families keep it among their parameters. The `no_ops` are choices of the router that
-    have no weights. An `output_bias` is one vector for the layer, whoever was chosen.
+    have no weights. With a `latent` width the routed experts read and write so many numbers, projected from D and back.
+    An `output_bias` is one vector for the layer, whoever was chosen.
     """
 
     experts: int
@@ -48,10 +49,11 @@ class Experts:
     shared_bias: bool = False
     shared_gate: bool = False
     no_ops: int = 0
+    latent: int = 0
 
     def __post_init__(self) -> None:
         whole(self, "experts", "top_k", "width")
-        whole(self, "shared_width", "no_ops", least=0)
+        whole(self, "shared_width", "no_ops", "latent", least=0)
         yes_or_no(self, "bias", "output_bias", "router_bias", "shared_bias", "shared_gate")
         one_of(self, "selection_bias", ("none", "buffer", "parameter"))
         if self.matrices not in (2, 3):

@@ -4,7 +4,7 @@ D d_model, H heads. Widths are of one head where the name says so.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from moedocs.config.checks import one_of, whole, yes_or_no
 
@@ -42,8 +42,8 @@ class GroupedQuery:
         whole(self, "heads", "kv_heads", "head_dim", "value_dim")
         whole(self, "buckets", least=0)
         whole(self, *(name for name in ("window", "chunk") if getattr(self, name) is not None))
-        one_of(self, "qk_norm", ("none", "head", "full"))
-        one_of(self, "gate", ("none", "head", "full"))
+        one_of(self, "qk_norm", get_args(QKNorm))
+        one_of(self, "gate", get_args(Gate))
         yes_or_no(self, "qkv_bias", "output_bias", "gate_bias", "sinks", "cross", "bidirectional")
         if self.heads % self.kv_heads:
             raise ValueError(f"{self.heads} heads are not a multiple of {self.kv_heads} key and value heads")
@@ -81,9 +81,11 @@ class Latent:
     rope_dim: int
     value_dim: int
     bias: bool = False
+    gate: Gate = "none"
     indexer: Indexer | None = None
 
     def __post_init__(self) -> None:
+        one_of(self, "gate", get_args(Gate))
         whole(self, "heads", "kv_rank", "nope_dim", "rope_dim", "value_dim")
         whole(self, *(("query_rank",) if self.query_rank is not None else ()))
         yes_or_no(self, "bias")
@@ -114,6 +116,23 @@ class DeltaNet:
 
     def __post_init__(self) -> None:
         whole(self, "key_heads", "value_heads", "key_dim", "value_dim", "kernel")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KimiDelta:
+    """Kimi Delta Attention: DeltaNet that forgets channel by channel, with as many keys as values.
+
+    Decay and output gate are projected through `rank` numbers, or directly without one.
+    """
+
+    heads: int
+    head_dim: int
+    kernel: int
+    rank: int | None = None
+
+    def __post_init__(self) -> None:
+        whole(self, "heads", "head_dim", "kernel")
+        whole(self, *(("rank",) if self.rank is not None else ()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,4 +195,4 @@ class AttentionExperts:
             raise ValueError(f"top_k={self.top_k} must lie in 1..{self.experts}, the number of experts")
 
 
-Attention = GroupedQuery | Latent | Lightning | DeltaNet | Mamba | Mamba2 | Convolution | AttentionExperts
+Attention = GroupedQuery | Latent | Lightning | DeltaNet | KimiDelta | Mamba | Mamba2 | Convolution | AttentionExperts

@@ -73,7 +73,8 @@ class Fields:
         if not found:
             if field.default is NEEDED:
                 raise ValueError(f"{self.family}: {field.name} is missing")
-            self.filled[field.name] = field.default
+            if field.default is not None:
+                self.filled[field.name] = field.default
             return field.default
         name, value = next(iter(found.items()))
         for other, rival in found.items():

@@ -13,6 +13,7 @@ from moedocs.config.attention import (
     DeltaNet,
     GroupedQuery,
     Indexer,
+    KimiDelta,
     Latent,
     Lightning,
     Mamba,
@@ -64,6 +65,8 @@ def _latent(attention: Latent, d_model: int) -> Iterator[Weight]:
     yield vector("norm of key and value", a.kv_rank)
     yield matrix("key and value up", a.kv_rank, a.heads * (a.nope_dim + a.value_dim))
     yield matrix("output", a.heads * a.value_dim, d_model)
+    if a.gate != "none":
+        yield matrix("output gate", d_model, a.heads * (a.value_dim if a.gate == "full" else 1))
     if a.bias:
         yield vector("biases", (a.query_rank or 0) + a.kv_rank + a.rope_dim + d_model)
     if a.indexer is not None and a.indexer.own:
@@ -96,6 +99,23 @@ def _delta_net(attention: DeltaNet, d_model: int) -> Iterator[Weight]:
     yield matrix("output", value, d_model)
     yield vector("decay", 2 * a.value_heads)
     yield vector("norm", a.value_dim)
+
+
+@attention_weights.register
+def _kimi_delta(attention: KimiDelta, d_model: int) -> Iterator[Weight]:
+    a, width = attention, attention.heads * attention.head_dim
+    yield matrix("query, key and value", d_model, 3 * width)
+    yield matrix("convolution", 3 * width, a.kernel)
+    yield matrix("step", d_model, a.heads)
+    for name in ("decay", "output gate"):
+        if a.rank is None:
+            yield matrix(name, d_model, width)
+        else:
+            yield matrix(f"{name} down", d_model, a.rank)
+            yield matrix(f"{name} up", a.rank, width)
+    yield matrix("output", width, d_model)
+    yield vector("decay of a head and bias of step", a.heads + width)
+    yield vector("norm", a.head_dim)
 
 
 @attention_weights.register

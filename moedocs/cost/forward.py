@@ -15,6 +15,7 @@ from moedocs.config.attention import (
     Convolution,
     DeltaNet,
     GroupedQuery,
+    KimiDelta,
     Latent,
     Lightning,
     Mamba,
@@ -122,6 +123,11 @@ def _lightning(attention: Lightning, sequence: int, *, causal: bool) -> int:
 def _delta_net(attention: DeltaNet, sequence: int, *, causal: bool) -> int:
     """Token by token: what the state holds for the key, one update, one reading; kernels by blocks compute more."""
     return 6 * attention.value_heads * attention.key_dim * attention.value_dim * sequence
+
+
+@attention_flops.register
+def _kimi_delta(attention: KimiDelta, sequence: int, *, causal: bool) -> int:
+    return 6 * attention.heads * attention.head_dim**2 * sequence
 
 
 @attention_flops.register

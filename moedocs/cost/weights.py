@@ -82,7 +82,11 @@ def _experts(network: Experts, d_model: int) -> Iterator[Weight]:
         yield vector("bias", choices, part=ROUTERS)
     if network.selection_bias == "parameter":
         yield vector("selection bias", choices, part=ROUTERS)
-    for weight in _feed_forward(ROUTED, d_model, network.width, network.matrices, network.bias):
+    if network.latent:
+        yield matrix("down to the experts", d_model, network.latent, part=ROUTED)
+        yield matrix("up from the experts", network.latent, d_model, part=ROUTED)
+        yield from [vector("biases of down and up", network.latent + d_model, part=ROUTED)] * network.shared_bias
+    for weight in _feed_forward(ROUTED, network.latent or d_model, network.width, network.matrices, network.bias):
         yield replace(weight, stored=network.experts, used=min(network.top_k, network.experts))
     if network.output_bias:
         yield vector("bias of output", d_model, part=ROUTED)

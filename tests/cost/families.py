@@ -3,6 +3,7 @@
 # mypy: disable-error-code="no-untyped-call"
 # (transformers annotates its forward passes, not its constructors)
 
+from importlib import import_module
 from random import Random
 from typing import Any
 
@@ -14,18 +15,33 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 Drawn = dict[str, Any]
 
 
-def built(model_type: str, fields: Drawn) -> nn.Module:
-    """transformers' module, without memory: every tensor is on the meta device."""
-    config = CONFIG_MAPPING[model_type](**fields)
+def made(family: str, fields: Drawn, **how: str) -> nn.Module:
+    """transformers' module of a family."""
+    config = CONFIG_MAPPING[family](**fields)
+    if family == "mistral4":  # their automatic choice knows it only inside a vision model
+        module = import_module("transformers.models.mistral4.modeling_mistral4")
+        model: nn.Module = module.Mistral4ForCausalLM._from_config(config, **how)
+        return model
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    with torch.device("meta"):
-        model: nn.Module = auto.from_config(config)
+    model = auto.from_config(config, **how)
+    assert isinstance(model, nn.Module)
     return model
 
 
+def built(family: str, fields: Drawn) -> nn.Module:
+    """The same without memory: every tensor is on the meta device."""
+    with torch.device("meta"):
+        return made(family, fields)
+
+
 def sizes(model: nn.Module) -> int:
-    """Parameters, each tied one once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Parameters, each tied one once, and without those that nothing reads: LongCat's of experts that do nothing."""
+    unread = 0
+    for module in model.modules():
+        up, down = (getattr(module, name, None) for name in ("gate_up_proj", "down_proj"))
+        if isinstance(up, nn.Parameter) and isinstance(down, nn.Parameter):
+            unread += (len(up) - len(down)) * up[0].numel()
+    return sum(parameter.numel() for parameter in model.parameters()) - unread
 
 
 def common(draw: Random) -> Drawn:
@@ -306,6 +322,79 @@ def with_indexers(draw: Random, drawn: Drawn) -> Drawn:
     return {**drawn, "indexer_types": ["full", *later]}
 
 
+def longcat(draw: Random) -> Drawn:
+    experts = draw.randint(2, 9)
+    return {
+        "vocab_size": draw.randint(5, 90),
+        "hidden_size": draw.randint(4, 20),
+        "num_layers": draw.randint(1, 4),
+        "num_attention_heads": draw.randint(1, 4),
+        "ffn_hidden_size": draw.randint(2, 30),
+        "expert_ffn_hidden_size": draw.randint(2, 9),
+        "n_routed_experts": experts,
+        "zero_expert_num": draw.choice([0, 2]),
+        "moe_topk": draw.randint(1, experts),
+        **latent(draw),
+        "head_dim": 4,
+        "qk_rope_head_dim": 4,
+        "tie_word_embeddings": flag(draw),
+    }
+
+
+def nemotron(draw: Random) -> Drawn:
+    drawn = with_experts(draw, "n_routed_experts", head_dim=head(draw), moe_intermediate_size=draw.randint(2, 9))
+    words = ("linear_attention", "moe", "full_attention", "mlp")
+    heads = draw.randint(1, 3)
+    more = {
+        "layers_block_type": [draw.choice(words) for _ in range(drawn.pop("num_hidden_layers") + 1)],
+        "moe_shared_expert_intermediate_size": draw.randint(2, 9),
+        "moe_latent_size": draw.choice([None, draw.randint(2, 9)]),
+        "mamba_num_heads": 2 * heads,
+        "mamba_head_dim": draw.randint(2, 5),
+        "n_groups": draw.choice([1, 2]),
+        "ssm_state_size": draw.randint(2, 9),
+        "conv_kernel": draw.randint(2, 5),
+        "use_conv_bias": flag(draw),
+        "use_bias": flag(draw),
+        "mlp_bias": flag(draw),
+        "expand": 1,
+    }
+    return {**drawn, **more, "tie_word_embeddings": False}
+
+
+def nllb(draw: Random) -> Drawn:
+    encoder, decoder = draw.randint(1, 3), draw.randint(1, 3)
+    return {
+        "vocab_size": draw.randint(5, 90),
+        "d_model": 2 * encoder * decoder * draw.randint(1, 4),
+        "encoder_layers": draw.randint(1, 5),
+        "decoder_layers": draw.randint(1, 5),
+        "encoder_ffn_dim": draw.randint(2, 30),
+        "decoder_ffn_dim": draw.randint(2, 30),
+        "encoder_attention_heads": encoder,
+        "decoder_attention_heads": decoder,
+        "encoder_sparse_step": draw.randint(1, 3),
+        "decoder_sparse_step": draw.randint(1, 3),
+        "num_experts": draw.randint(2, 5),
+        "router_bias": flag(draw),
+        "tie_word_embeddings": flag(draw),
+    }
+
+
+def kimi(draw: Random) -> Drawn:
+    drawn = {**deepseek(draw), "linear_num_heads": draw.randint(1, 3), "linear_head_dim": draw.randint(2, 6)}
+    del drawn["first_k_dense_replace"]
+    drawn["num_local_experts"], drawn["tie_word_embeddings"] = drawn.pop("n_routed_experts"), False
+    return listed_layers(draw, listed_networks(draw, {**drawn, "linear_conv_kernel_dim": draw.randint(2, 5)}), LINEAR)
+
+
+def bailing(draw: Random) -> Drawn:
+    drawn = {**deepseek(draw), "head_dim": head(draw), "short_conv_kernel_size": draw.randint(2, 5)}
+    del drawn["q_lora_rank"]
+    drawn["num_local_experts"], drawn["tie_word_embeddings"] = drawn.pop("n_routed_experts"), False
+    return {**drawn, "layer_group_size": draw.randint(1, 3)}
+
+
 DRAWS = {
     "llama": lambda draw: {**common(draw), "attention_bias": flag(draw), "mlp_bias": flag(draw)},
     "mistral": lambda draw: {**common(draw), "head_dim": draw.choice([None, head(draw)])},
@@ -360,4 +449,10 @@ DRAWS = {
     "qwen3_5_moe_text": qwen_hybrid,
     "granitemoehybrid": granite_hybrid,
     "lfm2_moe": lfm2,
+    "longcat_flash": longcat,
+    "nemotron_h": nemotron,
+    "nllb-moe": nllb,
+    "kimi_linear": kimi,
+    "bailing_hybrid": bailing,
+    "mistral4": deepseek,
 }

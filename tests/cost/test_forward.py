@@ -11,28 +11,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
-from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from moedocs.config.attention import GroupedQuery
 from moedocs.config.published import from_dict
 from moedocs.cost.forward import attention_flops, model_flops, seen
 from moedocs.cost.tree import active_parameters, parameter_tree
-from tests.cost.families import DRAWS, Drawn
+from tests.cost.families import DRAWS, Drawn, made
 from tests.cost.test_published import drawn
 
 BATCH, SEQUENCE = 2, 6
 # Their convolutions also run over the padding, and their reference kernels go by blocks of tokens.
-BY_BLOCKS = {"jamba", "minimax", "qwen3_next", "qwen3_5_moe_text", "granitemoehybrid", "lfm2_moe"}
+BY_BLOCKS = {
+    "bailing_hybrid",
+    "granitemoehybrid",
+    "jamba",
+    "kimi_linear",
+    "lfm2_moe",
+    "minimax",
+    "nemotron_h",
+    "qwen3_5_moe_text",
+    "qwen3_next",
+}
+ENCODER_DECODERS = {"switch_transformers", "nllb-moe"}
 EVERY_EXPERT = "llama4_text"  # their module computes every expert for every token
 
 
 @torch.no_grad()
 def runnable(family: str, fields: Drawn) -> nn.Module:
     """Their module with plain loops over the experts, its parameters drawn."""
-    config = CONFIG_MAPPING[family](**fields)
-    auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-    model: nn.Module = auto.from_config(config, attn_implementation="eager", experts_implementation="eager").eval()
+    model = made(family, fields, attn_implementation="eager", experts_implementation="eager").eval()
     for seed, parameter in enumerate(model.parameters()):
         nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(seed))
     return model
@@ -41,7 +48,7 @@ def runnable(family: str, fields: Drawn) -> nn.Module:
 def measured(family: str, fields: Drawn) -> int:
     """FLOPs that PyTorch's counter sees, without the angles of rotary positions."""
     ids_BS = torch.arange(BATCH * SEQUENCE).reshape(BATCH, SEQUENCE) % fields["vocab_size"]
-    more = {"decoder_input_ids": ids_BS} if family == "switch_transformers" else {}
+    more = {"decoder_input_ids": ids_BS} if family in ENCODER_DECODERS else {}
     model = runnable(family, fields)
     with FlopCounterMode(display=False) as counter:
         model(ids_BS, use_cache=False, **more)

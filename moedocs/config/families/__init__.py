@@ -6,8 +6,9 @@ from moedocs.config.families.family import Family
 from moedocs.config.families.harmless import HARMLESS, ONLY
 from moedocs.config.families.hybrids import HYBRIDS
 from moedocs.config.families.recent import RECENT
+from moedocs.config.families.unusual import UNUSUAL
 
-FAMILIES: dict[str, Family] = {**DECODERS, **RECENT, **HYBRIDS, **ENCODER_DECODERS}
+FAMILIES: dict[str, Family] = {**DECODERS, **RECENT, **HYBRIDS, **UNUSUAL, **ENCODER_DECODERS}
 
 # Names of whole models of which only the language model is counted, and other names of the same architecture.
 WRAPPERS = {

@@ -35,7 +35,7 @@ DEEPSEEK_V3 = Decoder(
     attention={"full": LatentAttention()},
     experts=ExpertNames(experts=ROUTED_EXPERTS, shared=Field("n_shared_experts", 1), selection_bias="buffer"),
     networks=First(Field("first_k_dense_replace", 3)),
-    harmless=frozenset({"num_key_value_heads", "head_dim", "qk_head_dim"}),
+    harmless=frozenset({"num_key_value_heads", "head_dim"}),
     only={"moe_layer_freq": (1,)},
 )
 

@@ -6,11 +6,16 @@ from typing import Any
 
 from moedocs.config.architecture import Architecture, Dense, Experts, FeedForward, Layer
 from moedocs.config.attention import GroupedQuery
+from moedocs.config.families.family import Family
 from moedocs.config.fields import MOST_LAYERS, Field, Fields
 
 UNTIED = 3  # transformers then gives each stack an embedding beside the one they shared
 UNGATED = {"is_gated_act": (False,), "feed_forward_proj": ("relu", "gelu"), "num_selected_experts": (1,)}
 COMMON = frozenset({"router_dtype", "router_ignore_padding_tokens", "expert_capacity", "batch_prioritized_routing"})
+NLLB_HARMLESS = frozenset(
+    """encoder_layerdrop decoder_layerdrop scale_embedding second_expert_policy moe_token_dropout
+    normalize_router_prob_before_dropping moe_eval_capacity_token_fraction router_type""".split()  # noqa: SIM905
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,4 +96,70 @@ class Switch:
         return Experts(experts=fields.size(self.experts), top_k=1, width=width, matrices=2, router_bias=bias)
 
 
-ENCODER_DECODERS = {"switch_transformers": Switch()}
+@dataclass(frozen=True, kw_only=True)
+class Nllb:
+    """NLLB-MoE: T5-like, with biases everywhere and fixed positions; the last layer of each step has experts, top 2."""
+
+    vocab_size: Field = Field("vocab_size")
+    d_model: Field = Field("d_model", also=("hidden_size",))
+    experts: Field = Field("num_experts")
+    router_bias: Field = Field("router_bias", False)
+    tied: Field = Field("tie_word_embeddings", True)
+    layers: tuple[Field, Field] = (Field("encoder_layers", also=("num_hidden_layers",)), Field("decoder_layers"))
+    widths: tuple[Field, Field] = (Field("encoder_ffn_dim"), Field("decoder_ffn_dim"))
+    heads: tuple[Field, Field] = (
+        Field("encoder_attention_heads", also=("num_attention_heads",)),
+        Field("decoder_attention_heads"),
+    )
+    steps: tuple[Field, Field] = (Field("encoder_sparse_step", 4), Field("decoder_sparse_step", 4))
+    harmless: frozenset[str] = COMMON | NLLB_HARMLESS
+    only: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    blocks: tuple[str, ...] = ()
+    encoder_decoder: bool = True
+
+    def build(self, fields: Fields) -> Architecture:
+        d_model = fields.size(self.d_model)
+        return Architecture(
+            name=fields.family,
+            vocab_size=fields.size(self.vocab_size),
+            d_model=d_model,
+            encoder=self._stack(fields, d_model, 0),
+            layers=self._stack(fields, d_model, 1),
+            tied=(tied := fields.flag(self.tied)),
+            embeddings=1 if tied else UNTIED,
+            norm_bias=True,
+            final_norms=2,
+        )
+
+    def _stack(self, fields: Fields, d_model: int, stack: int) -> tuple[Layer, ...]:
+        heads, step = fields.size(self.heads[stack]), fields.size(self.steps[stack])
+        if d_model % heads:
+            raise ValueError(f"{fields.family}: d_model={d_model} is not a multiple of {heads} heads")
+        attention = GroupedQuery(
+            heads=heads,
+            kv_heads=heads,
+            head_dim=d_model // heads,
+            value_dim=d_model // heads,
+            qkv_bias=True,
+            output_bias=True,
+            bidirectional=not stack,
+        )
+        cross = (replace(attention, cross=True, bidirectional=True),) if stack else ()
+        return tuple(
+            Layer(
+                attention=(attention, *cross),
+                feed_forward=(self._network(fields, stack, sparse=(layer + 1) % step == 0),),
+                norms=3 if stack else 2,
+            )
+            for layer in range(fields.size(self.layers[stack], most=MOST_LAYERS))
+        )
+
+    def _network(self, fields: Fields, stack: int, *, sparse: bool) -> FeedForward:
+        width = fields.size(self.widths[stack])
+        if not sparse:
+            return Dense(width=width, matrices=2, bias=True)
+        experts, router_bias = fields.size(self.experts, least=2), fields.flag(self.router_bias)
+        return Experts(experts=experts, top_k=2, width=width, matrices=2, bias=True, router_bias=router_bias)
+
+
+ENCODER_DECODERS: dict[str, Family] = {"nllb-moe": Nllb(), "switch_transformers": Switch()}

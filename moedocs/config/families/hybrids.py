@@ -12,13 +12,24 @@ from moedocs.config.families.mixing import (
     BIAS,
     GatedDeltaNet,
     Grouped,
+    KimiDeltaAttention,
+    LatentAttention,
     LightningAttention,
     MambaOne,
     MambaTwo,
     ShortConvolution,
 )
 from moedocs.config.families.networks import DenseNames, ExpertNames
-from moedocs.config.families.placement import Cycle, Every, First, IfAny, Listed, Periodic
+from moedocs.config.families.placement import (
+    NETWORK_WORDS,
+    Cycle,
+    Every,
+    First,
+    IfAny,
+    Listed,
+    Periodic,
+    listed_networks,
+)
 from moedocs.config.fields import Field
 
 WIDTH = Field("intermediate_size")
@@ -47,7 +58,49 @@ GRANITE_MAMBA = MambaTwo(
     expand=Field("mamba_expand", 2),
 )
 
+KIMI_EXPERTS = ExpertNames(
+    experts=EXPERTS,
+    top_k=Field("num_experts_per_tok", also=("num_experts_per_token",)),
+    shared=Field("n_shared_experts", 1, also=("num_shared_experts",)),
+    selection_bias="buffer",
+)
+UNTIED: dict[str, tuple[object, ...]] = {"tie_word_embeddings": (False,)}  # transformers keeps both matrices always
+KIMI_HARMLESS = frozenset({"num_key_value_heads", "moe_renormalize", "num_expert_group"})
+
 HYBRIDS = {
+    "kimi_linear": Decoder(
+        attention={
+            "full": LatentAttention(query_rank=Field("q_lora_rank", None)),
+            "linear": KimiDeltaAttention(
+                heads=Field("linear_num_heads", 32),
+                head_dim=Field("linear_head_dim", 128),
+                kernel=Field("linear_conv_kernel_dim", 4),
+            ),
+        },
+        mixes=Listed(Every("unlisted"), Field("layer_types")),
+        experts=KIMI_EXPERTS,
+        networks=Listed(Every("unlisted"), Field("mlp_layer_types"), tuple(NETWORK_WORDS.items())),
+        harmless=KIMI_HARMLESS | {"head_dim"},
+        only=UNTIED,
+    ),
+    "bailing_hybrid": Decoder(
+        attention={
+            "full": LatentAttention(query_rank=None, gate="head"),
+            "linear": KimiDeltaAttention(
+                heads=Field("linear_num_heads", None),
+                head_dim=Field("linear_head_dim", None),
+                kernel=Field("short_conv_kernel_size", 4, also=("linear_conv_kernel_dim",)),
+                other_heads=Field("num_attention_heads"),
+                other_dim=Field("head_dim", 128),
+                directly=True,
+            ),
+        },
+        mixes=Listed(Periodic(Field("layer_group_size", 6), word="full", others="linear")),
+        experts=KIMI_EXPERTS,
+        networks=listed_networks(First(Field("first_k_dense_replace", 2))),
+        harmless=KIMI_HARMLESS | {"kda_safe_gate", "kda_lower_bound", "mtp_loss_scaling_factor"},
+        only=UNTIED,
+    ),
     "jamba": Decoder(
         attention={"full": Grouped(kv_heads=EIGHT), "linear": MambaOne()},
         mixes=Periodic(Field("attn_layer_period", 8), Field("attn_layer_offset", 4), word="full", others="linear"),

@@ -14,6 +14,7 @@ from moedocs.config.attention import (
     Gate,
     GroupedQuery,
     Indexer,
+    KimiDelta,
     Latent,
     Lightning,
     Mamba,
@@ -80,6 +81,7 @@ class LatentAttention:
 
     query_rank: Field | None = Field("q_lora_rank")
     bias: Field | bool = BIAS
+    gate: Gate = "none"
     indexed: bool = False
     own: bool = True
     heads: Field = Field("num_attention_heads")
@@ -87,19 +89,24 @@ class LatentAttention:
     nope_dim: Field = Field("qk_nope_head_dim")
     rope_dim: Field = Field("qk_rope_head_dim")
     value_dim: Field = Field("v_head_dim")
+    query_dim: Field = Field("qk_head_dim", None)
     index_heads: Field = Field("index_n_heads")
     index_dim: Field = Field("index_head_dim")
     index_top_k: Field = Field("index_topk")
 
     def read(self, fields: Fields, d_model: int) -> Latent:
+        nope_dim, rope_dim = fields.size(self.nope_dim), fields.size(self.rope_dim)
+        if fields.size_or_none(self.query_dim) not in (None, nope_dim + rope_dim):
+            raise fields.wrong(self.query_dim, f"{nope_dim} + {rope_dim}, its two parts together")
         return Latent(
             heads=fields.size(self.heads),
             query_rank=fields.size_or_none(self.query_rank),
             kv_rank=fields.size(self.kv_rank),
-            nope_dim=fields.size(self.nope_dim),
-            rope_dim=fields.size(self.rope_dim),
+            nope_dim=nope_dim,
+            rope_dim=rope_dim,
             value_dim=fields.size(self.value_dim),
             bias=fields.flag(self.bias),
+            gate=self.gate,
             indexer=self._indexer(fields) if self.indexed else None,
         )
 
@@ -136,6 +143,28 @@ class GatedDeltaNet:
             value_dim=fields.size(self.value_dim),
             kernel=fields.size(self.kernel),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class KimiDeltaAttention:
+    """Decay and gate go through as many numbers as a head has, or are projected `directly`.
+
+    Where the file has no sizes of its own for them, those of the other attention hold.
+    """
+
+    heads: Field
+    head_dim: Field
+    kernel: Field
+    other_heads: Field | None = None
+    other_dim: Field | None = None
+    directly: bool = False
+
+    def read(self, fields: Fields, d_model: int) -> KimiDelta:
+        other_heads, other_dim = fields.size_or_none(self.other_heads), fields.size_or_none(self.other_dim)
+        heads = fields.size_or(self.heads, other_heads, how="as many as num_attention_heads")
+        head_dim = fields.size_or(self.head_dim, other_dim, how="as wide as head_dim")
+        rank = None if self.directly else head_dim
+        return KimiDelta(heads=heads, head_dim=head_dim, kernel=fields.size(self.kernel), rank=rank)
 
 
 @dataclass(frozen=True, kw_only=True)

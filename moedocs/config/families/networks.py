@@ -40,6 +40,7 @@ class ExpertNames:
     shared_bias: Field | bool = False
     shared_gate: bool = False
     no_ops: Field | int = 0
+    latent: Field | int = 0
 
     def read(self, fields: Fields, d_model: int) -> Experts:
         width = fields.size(self.width)
@@ -56,6 +57,7 @@ class ExpertNames:
             shared_bias=fields.flag(self.shared_bias),
             shared_gate=self.shared_gate,
             no_ops=_number(fields, self.no_ops),
+            latent=_number(fields, self.latent),
         )
 
     def _shared(self, fields: Fields, width: int) -> int:

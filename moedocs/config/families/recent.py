@@ -90,6 +90,7 @@ RECENT = {
         experts=ExpertNames(experts=ROUTED_EXPERTS, shared=Field("n_shared_experts", 1), selection_bias="buffer"),
         networks=First(Field("first_k_dense_replace", 1)),
     ),
+    "mistral4": replace(DEEPSEEK_V3, networks=First(Field("first_k_dense_replace", 0))),
     "glm4_moe_lite": replace(
         DEEPSEEK_V3, networks=AFTER_FIRST, only={**DEEPSEEK_V3.only, "first_k_dense_replace": (1,)}
     ),
