@@ -25,7 +25,7 @@ def relu_routing(logits_TE: Tensor) -> Routing:
 
 
 def _shares(weights_TE: Tensor) -> Tensor:
-    """Each row divided by its sum, and by its largest first: sums of the largest float32 numbers overflow."""
-    top_T1 = weights_TE.detach().amax(1, keepdim=True)
-    weights_TE = weights_TE / torch.where(top_T1 > 0, top_T1, 1.0)
-    return weights_TE / torch.where(top_T1 > 0, weights_TE.sum(1, keepdim=True), 1.0)
+    """Each row divided by its sum; a large row is made smaller first, since sums near the end of float32 overflow."""
+    weights_TE = weights_TE / weights_TE.detach().amax(1, keepdim=True).clamp(min=1)
+    total_T1 = weights_TE.sum(1, keepdim=True)
+    return weights_TE / torch.where(total_T1 > 0, total_T1, 1.0)

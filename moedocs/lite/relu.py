@@ -22,9 +22,8 @@ def relu_routing(logits_TE: ArrayLike) -> Routing:
 
 
 def _shares(weights_TE: Floats) -> Floats:
-    """Each row divided by its sum, and by its largest first: sums of the largest float32 numbers overflow."""
-    top_T1 = weights_TE.max(1, keepdims=True)
-    some_T1, nothing_TE = top_T1 > 0, np.zeros_like(weights_TE)
-    scaled_TE: Floats = np.divide(weights_TE, top_T1, out=nothing_TE.copy(), where=some_T1)
-    shares_TE: Floats = np.divide(scaled_TE, scaled_TE.sum(1, keepdims=True), out=nothing_TE, where=some_T1)
+    """Each row divided by its sum; a large row is made smaller first, since sums near the end of float32 overflow."""
+    weights_TE = weights_TE / np.maximum(weights_TE.max(1, keepdims=True), np.float32(1))
+    total_T1 = weights_TE.sum(1, keepdims=True)
+    shares_TE: Floats = np.divide(weights_TE, total_T1, out=np.zeros_like(weights_TE), where=total_T1 > 0)
     return shares_TE

@@ -61,6 +61,7 @@ def test_hash_routing_with_logits_equals_the_loop_over_tokens(case: Case, seed: 
     table_VK = drawn_table(5, case.num_experts, case.top_k, seed)
     ids_T = torch.randint(0, 5, (len(case.logits_TE),), generator=torch.Generator().manual_seed(seed))
     routing = hash_routing(ids_T, table_VK, case.num_experts, torch.from_numpy(case.logits_TE), scaling=scaling)
+    assert routing.logits_TE.equal(torch.from_numpy(case.logits_TE))
     for token, logits in enumerate(case.logits_TE.tolist()):
         scores = [math.sqrt(math.log1p(math.exp(logit))) for logit in logits]
         chosen = sorted(table_VK[ids_T[token]].tolist())

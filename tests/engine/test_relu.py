@@ -13,6 +13,7 @@ from tests.strategies import Case, cases
 @given(cases())
 def test_relu_routing_equals_the_loop_over_tokens(case: Case) -> None:
     routing = relu_routing(torch.from_numpy(case.logits_TE))
+    assert routing.logits_TE.equal(torch.from_numpy(case.logits_TE))
     chosen = [[expert for expert, logit in enumerate(row) if logit > 0] for row in case.logits_TE.tolist()]
     most = max([1, *map(len, chosen)])
     assert routing.index_TK.shape == (len(chosen), most)
