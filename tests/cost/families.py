@@ -15,13 +15,37 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 Drawn = dict[str, Any]
 
 
+# Language models that their automatic choice knows only inside a vision model.
+INSIDE = {
+    "glm4v_moe_text": ("glm4v_moe", "Glm4vMoeTextModel"),
+    "mistral4": ("mistral4", "Mistral4ForCausalLM"),
+    "qwen3_vl_moe_text": ("qwen3_vl_moe", "Qwen3VLMoeTextModel"),
+}
+
+
+class WithHead(nn.Module):
+    """A language model whose head stands in the vision model around it."""
+
+    def __init__(self, model: nn.Module, width: int, vocab_size: int) -> None:
+        super().__init__()
+        self.model = model
+        self.lm_head = nn.Linear(width, vocab_size, bias=False)
+
+
+def inside(family: str, config: Any, **how: str) -> nn.Module:
+    folder, name = INSIDE[family]
+    maker = getattr(import_module(f"transformers.models.{folder}.modeling_{folder}"), name)
+    model: nn.Module = maker._from_config(config, **how)
+    if name.endswith("ForCausalLM") or config.tie_word_embeddings:
+        return model
+    return WithHead(model, config.hidden_size, config.vocab_size)
+
+
 def made(family: str, fields: Drawn, **how: str) -> nn.Module:
     """transformers' module of a family."""
     config = CONFIG_MAPPING[family](**fields)
-    if family == "mistral4":  # their automatic choice knows it only inside a vision model
-        module = import_module("transformers.models.mistral4.modeling_mistral4")
-        model: nn.Module = module.Mistral4ForCausalLM._from_config(config, **how)
-        return model
+    if family in INSIDE:
+        return inside(family, config, **how)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     model = auto.from_config(config, **how)
     assert isinstance(model, nn.Module)
@@ -455,4 +479,6 @@ DRAWS = {
     "kimi_linear": kimi,
     "bailing_hybrid": bailing,
     "mistral4": deepseek,
+    "glm4v_moe_text": lambda draw: first_dense(draw, "n_routed_experts", head_dim=head(draw)),
+    "qwen3_vl_moe_text": lambda draw: qwen_moe(draw, head_dim=head(draw), attention_bias=flag(draw)),
 }

@@ -1,6 +1,7 @@
 """Every family of published models that can be read, by the `model_type` of its files."""
 
 from moedocs.config.families.decoders import DECODERS
+from moedocs.config.families.elsewhere import ELSEWHERE
 from moedocs.config.families.encoder_decoders import ENCODER_DECODERS
 from moedocs.config.families.family import Family
 from moedocs.config.families.harmless import HARMLESS, ONLY
@@ -8,15 +9,17 @@ from moedocs.config.families.hybrids import HYBRIDS
 from moedocs.config.families.recent import RECENT
 from moedocs.config.families.unusual import UNUSUAL
 
-FAMILIES: dict[str, Family] = {**DECODERS, **RECENT, **HYBRIDS, **UNUSUAL, **ENCODER_DECODERS}
+FAMILIES: dict[str, Family] = {**DECODERS, **RECENT, **HYBRIDS, **UNUSUAL, **ELSEWHERE, **ENCODER_DECODERS}
 
 # Names of whole models of which only the language model is counted, and other names of the same architecture.
 WRAPPERS = {
     "aria": "aria_text",
+    "glm4v_moe": "glm4v_moe_text",
     "kimi_k2": "deepseek_v3",
     "kimi_k25": "deepseek_v3",
     "llama4": "llama4_text",
     "qwen3_5_moe": "qwen3_5_moe_text",
+    "qwen3_vl_moe": "qwen3_vl_moe_text",
 }
 
 __all__ = ["FAMILIES", "HARMLESS", "ONLY", "WRAPPERS", "Family"]

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from moedocs.config.families.decoders import (
     ALL_BIASED,
+    BY_STEP,
     DEEPSEEK_V3,
     EXPERTS,
     LOCAL_EXPERTS,
@@ -91,6 +92,21 @@ RECENT = {
         networks=First(Field("first_k_dense_replace", 1)),
     ),
     "mistral4": replace(DEEPSEEK_V3, networks=First(Field("first_k_dense_replace", 0))),
+    "glm4v_moe_text": Decoder(
+        attention={
+            "full": replace(
+                NORMED, head_dim=HEAD, qkv_bias=Field("attention_bias", True), output_bias=False, qk_norm="none"
+            )
+        },
+        experts=ExpertNames(experts=ROUTED_EXPERTS, shared=Field("n_shared_experts", 1), selection_bias="buffer"),
+        networks=First(Field("first_k_dense_replace", 1)),
+    ),
+    "qwen3_vl_moe_text": Decoder(
+        attention={"full": replace(ALL_BIASED, qk_norm="head")},
+        experts=ExpertNames(experts=EXPERTS),
+        networks=BY_STEP,
+        tied=Field("tie_word_embeddings", True),
+    ),
     "glm4_moe_lite": replace(
         DEEPSEEK_V3, networks=AFTER_FIRST, only={**DEEPSEEK_V3.only, "first_k_dense_replace": (1,)}
     ),
