@@ -158,3 +158,13 @@ def test_assignments_are_one_number_per_moe_block() -> None:
     config = TransformerConfig(**SHAPE, routing=RoutingConfig(num_experts=4, top_k=2), moe_every=2)
     with pytest.raises(ValueError, match="3 assignments given for 2 MoE blocks"):
         forward_pass(config, 1, 1, assignments=[1, 2, 3])
+
+
+@pytest.mark.parametrize(("factor", "taken"), [(0.5, 3), (1.0, 5), (4.0, 9)])  # of 9 tokens; ceil(9 * factor / 2)
+def test_an_expert_takes_its_places_and_never_more_than_there_are_tokens(factor: float, taken: int) -> None:
+    routing = RoutingConfig(num_experts=2, top_k=1, router="expert-choice", capacity_factor=factor)
+    assert assignments_known(routing, 3, 3) == 2 * taken
+    config = TransformerConfig(**SHAPE, routing=routing)
+    linear, scores, output = counted(config, 3, 3)
+    assert assignments(config, output) == [2 * taken] * 4
+    assert forward_pass(config, 3, 3).total == linear + scores
