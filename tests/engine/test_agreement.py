@@ -118,6 +118,13 @@ def test_similarity_is_the_mean_cosine_of_two_experts(vectors_TED: NDArray[np.fl
     assert alone.allclose(expert_similarity(torch.from_numpy(vectors_TED[:1])))
 
 
+def test_similarity_does_not_see_how_long_a_vector_is() -> None:
+    vectors_ED = random_logits(3, 5).double()
+    expected_EE = expert_similarity(vectors_ED)
+    for length in (1e-100, 1e100):
+        assert expert_similarity(length * vectors_ED).allclose(expected_EE)
+
+
 def test_two_experts_that_compute_the_same_may_have_weights_without_likeness() -> None:
     one_FD = random_logits(16, 8)
     other_FD = one_FD.roll(1, 0)

@@ -165,6 +165,13 @@ def test_shuffling_keeps_how_many_of_each_category_there_are_with_each_byte(
     assert category_T.tolist() == [pair[1] for pair in pairs]
 
 
+def test_only_the_generator_decides_how_categories_are_dealt() -> None:
+    category_T = torch.arange(20)
+    one, again, other = (shuffled(category_T, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert one.equal(again)
+    assert not one.equal(other)
+
+
 def test_every_order_within_a_byte_is_equally_likely() -> None:
     byte_T, category_T = torch.tensor([1, 0, 1, 0, 1]), torch.arange(5)
     generator = torch.Generator().manual_seed(0)
