@@ -105,6 +105,7 @@ def test_a_balancing_that_makes_no_sense_is_refused_with_its_numbers(given: dict
             {"router": "random", "sampling": "predictor"},
             "sampling='predictor' has nothing to learn from router='random'",
         ),
+        ({"router": "random", "weight": "sigmoid"}, "weight='sigmoid' has no effect with router='random'"),
     ],
 )
 def test_a_depth_that_makes_no_sense_is_refused_with_its_numbers(given: dict[str, Any], numbers: str) -> None:

@@ -39,6 +39,8 @@ class DepthConfig:
         not_negative(self, "sampling_weight")
         if self.router == "random" and self.sampling != "none":
             raise ValueError(f"sampling={self.sampling!r} has nothing to learn from router='random'")
+        if self.router == "random" and self.weight != "raw":
+            raise ValueError(f"weight={self.weight!r} has no effect with router='random', where it is always 1")
 
     def slots(self, length: int) -> int:
         """Tokens of a sequence of `length` that pass, ceil(capacity * length): at least one of any."""
