@@ -82,9 +82,9 @@ class Architecture:
     """A decoder, or with `encoder` layers an encoder and a decoder, as its config.json describes it.
 
     `positions` are learned, 0 where positions are rotary or fixed. `final_norms` stand after the last layer, one per
-    stack. There are `embeddings` alike where each stack has its own. `left_out` names what the file has and the count
-    has not (extra prediction layers, a vision tower), `filled` what the file has not and the architecture's default
-    gave.
+    stack, and there are `embeddings` alike where each stack has its own. With more `streams` than one the residual is
+    so many wide, and hyper-connections mix them. `left_out` names what the file has and the count has not (extra
+    prediction layers, a vision tower), `filled` what the file has not and the architecture's default gave.
     """
 
     name: str
@@ -94,6 +94,7 @@ class Architecture:
     encoder: tuple[Layer, ...] = ()
     tied: bool = False
     embeddings: int = 1
+    streams: int = 1
     positions: int = 0
     norm_bias: bool = False
     head_bias: bool = False
@@ -102,7 +103,7 @@ class Architecture:
     filled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        whole(self, "vocab_size", "d_model", "embeddings")
+        whole(self, "vocab_size", "d_model", "embeddings", "streams")
         whole(self, "positions", "final_norms", least=0)
         yes_or_no(self, "tied", "norm_bias", "head_bias")
         if not self.layers:

@@ -94,6 +94,30 @@ class Latent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compressed:
+    """DeepSeek-V4's attention: one key that is the value too, a window, and one summary for every `rate` older tokens.
+
+    Queries go through `query_rank` numbers, outputs in `groups` of heads through `output_rank` each. With an indexer a
+    token attends to the `top_k` best summaries, which overlap; without a `rate` to its window alone.
+    """
+
+    heads: int
+    head_dim: int
+    query_rank: int
+    groups: int
+    output_rank: int
+    window: int
+    rate: int | None = None
+    indexer: Indexer | None = None
+
+    def __post_init__(self) -> None:
+        whole(self, "heads", "head_dim", "query_rank", "groups", "output_rank", "window")
+        whole(self, *(("rate",) if self.rate is not None else ()))
+        if self.heads * self.head_dim % self.groups:
+            raise ValueError(f"{self.heads} heads of {self.head_dim} do not fall into {self.groups} groups")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Lightning:
     """MiniMax's linear attention: a decaying state of head_dim × head_dim per head, then RMSNorm and a full gate."""
 
@@ -195,4 +219,15 @@ class AttentionExperts:
             raise ValueError(f"top_k={self.top_k} must lie in 1..{self.experts}, the number of experts")
 
 
-Attention = GroupedQuery | Latent | Lightning | DeltaNet | KimiDelta | Mamba | Mamba2 | Convolution | AttentionExperts
+Attention = (
+    GroupedQuery
+    | Latent
+    | Compressed
+    | Lightning
+    | DeltaNet
+    | KimiDelta
+    | Mamba
+    | Mamba2
+    | Convolution
+    | AttentionExperts
+)

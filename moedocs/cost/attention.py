@@ -9,6 +9,7 @@ from functools import singledispatch
 
 from moedocs.config.attention import (
     AttentionExperts,
+    Compressed,
     Convolution,
     DeltaNet,
     GroupedQuery,
@@ -71,6 +72,31 @@ def _latent(attention: Latent, d_model: int) -> Iterator[Weight]:
         yield vector("biases", (a.query_rank or 0) + a.kv_rank + a.rope_dim + d_model)
     if a.indexer is not None and a.indexer.own:
         yield from _indexer(a.indexer, a.query_rank or 0, d_model)
+
+
+@attention_weights.register
+def _compressed(attention: Compressed, d_model: int) -> Iterator[Weight]:
+    a, width = attention, attention.heads * attention.head_dim
+    yield matrix("query down", d_model, a.query_rank)
+    yield matrix("query up", a.query_rank, width)
+    yield matrix("key that is the value", d_model, a.head_dim)
+    yield matrix("output down, by groups", a.output_rank, width)
+    yield matrix("output up", a.groups * a.output_rank, d_model)
+    yield vector("norms of query and key", a.query_rank + a.head_dim)
+    yield vector("sinks", a.heads)
+    if a.rate is not None:
+        yield from _summaries("summaries", d_model, a.head_dim, a.rate, overlapping=a.indexer is not None)
+    if a.rate is not None and a.indexer is not None:
+        yield from _summaries("indexer", d_model, a.indexer.head_dim, a.rate, overlapping=True)
+        yield matrix("indexer query", a.query_rank, a.indexer.heads * a.indexer.head_dim)
+        yield matrix("indexer weights", d_model, a.indexer.heads)
+
+
+def _summaries(name: str, d_model: int, width: int, rate: int, *, overlapping: bool) -> Iterator[Weight]:
+    series = 2 if overlapping else 1
+    yield matrix(f"{name} and their gate", d_model, 2 * series * width)
+    yield vector(f"{name}: biases by position", rate, series * width)
+    yield vector(f"{name}: norm", width)
 
 
 def _indexer(indexer: Indexer, query_rank: int, d_model: int) -> Iterator[Weight]:

@@ -12,6 +12,7 @@ from functools import singledispatch
 from moedocs.config.architecture import Architecture, Layer
 from moedocs.config.attention import (
     AttentionExperts,
+    Compressed,
     Convolution,
     DeltaNet,
     GroupedQuery,
@@ -105,6 +106,22 @@ def _latent(attention: Latent, sequence: int, *, causal: bool) -> int:
     if not causal:
         return (each + scored) * sequence**2
     return each * seen(sequence, indexer.top_k) + scored * seen(sequence)
+
+
+@attention_flops.register
+def _compressed(attention: Compressed, sequence: int, *, causal: bool) -> int:
+    """A token sees the summaries of the tokens up to it; one is ready when all that it stands for are there."""
+    a, each = attention, 4 * attention.heads * attention.head_dim
+    if not causal:
+        summaries = sequence // a.rate if a.rate else 0
+        scored = 2 * a.indexer.heads * a.indexer.head_dim if a.indexer else 0
+        return each * sequence * (sequence + summaries) + scored * sequence * summaries
+    ready = range(1, sequence + 1) if a.rate else range(0)
+    counts = [token // (a.rate or 1) for token in ready]
+    if a.indexer is None:
+        return each * (seen(sequence, a.window) + sum(counts))
+    attended = sum(min(count, a.indexer.top_k) for count in counts)
+    return each * (seen(sequence, a.window) + attended) + 2 * a.indexer.heads * a.indexer.head_dim * sum(counts)
 
 
 @attention_flops.register

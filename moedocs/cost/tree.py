@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from moedocs.config.architecture import Architecture
-from moedocs.cost.weight import EMBEDDING, HEAD, PARTS, POSITIONS, Weight
+from moedocs.cost.weight import EMBEDDING, HEAD, PARTS, POSITIONS, STREAMS, Weight
 from moedocs.cost.weights import model_weights
 
 # The three ways to count what one token uses, and who reports which (counted here, and rounded as they round).
@@ -16,6 +16,8 @@ CONVENTIONS = {
     "and so the head too: gpt-oss's 3.6 and 5.1 billion, DeepSeek-V2-Lite's 2.4",
     "without_embeddings": "without input embedding and head, as in scaling laws: MiniMax-Text-01's 45.9 billion",
 }
+# Why a matrix that is multiplied stores nothing of its own.
+NOTHING = {HEAD: "0, as it is tied to the embedding", STREAMS: "0, as it is computed anew for each token"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def _leaf(weight: Weight, layers: int) -> Node:
     shape = "·".join(str(side) for side in weight.shape)
     times = f"{layers} alike" if weight.part == EMBEDDING else f"{layers} layers"
     factors = [times] * (layers > 1) + [f"{weight.stored} experts"] * (weight.stored > 1)
-    formula = " × ".join([*factors, shape]) if weight.stored else "0, as it is tied to the embedding"
+    formula = " × ".join([*factors, shape]) if weight.stored else NOTHING.get(weight.part, "0")
     return Node(weight.name, layers * weight.stored * weight.size, layers * _used(weight) * weight.size, formula)
 
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from math import prod
 
 EMBEDDING, POSITIONS, ATTENTION, ROUTERS, ROUTED = "embedding", "positions", "attention", "routers", "routed experts"
-SHARED, DENSE, NORMS, HEAD = "shared experts", "dense networks", "norms", "head"
-PARTS = (EMBEDDING, POSITIONS, ATTENTION, ROUTERS, ROUTED, SHARED, DENSE, NORMS, HEAD)
+SHARED, DENSE, STREAMS = "shared experts", "dense networks", "hyper-connections"
+NORMS, HEAD = "norms", "head"
+PARTS = (EMBEDDING, POSITIONS, ATTENTION, ROUTERS, ROUTED, SHARED, DENSE, STREAMS, NORMS, HEAD)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from moedocs.cost.weight import (
     ROUTED,
     ROUTERS,
     SHARED,
+    STREAMS,
     Weight,
     matrix,
     vector,
@@ -28,8 +29,11 @@ def model_weights(model: Architecture) -> Iterator[tuple[Weight, int]]:
         yield vector("learned positions", model.positions, model.d_model, part=POSITIONS), 1
     for layers, of_encoder in ((model.encoder, True), (model.layers, False)):
         for layer, times in _alike(layers):
-            for weight in layer_weights(layer, model.d_model, norm_bias=model.norm_bias):
+            for weight in layer_weights(layer, model.d_model, norm_bias=model.norm_bias, streams=model.streams):
                 yield (replace(weight, of_encoder=True) if of_encoder else weight), times
+    if model.streams > 1:
+        yield matrix("streams to one", model.streams, model.streams * model.d_model, part=STREAMS), 1
+        yield vector("bases and scale at the end", model.streams + 1, part=STREAMS), 1
     for name in ("weight", "bias")[: 1 + model.norm_bias]:
         yield vector(f"final {name}", model.d_model, part=NORMS), model.final_norms
     yield replace(matrix("to the vocabulary", model.d_model, model.vocab_size, part=HEAD), stored=not model.tied), 1
@@ -44,8 +48,13 @@ def _alike(layers: tuple[Layer, ...]) -> list[tuple[Layer, int]]:
     return list(counted.items())
 
 
-def layer_weights(layer: Layer, d_model: int, *, norm_bias: bool = False) -> Iterator[Weight]:
+def layer_weights(layer: Layer, d_model: int, *, norm_bias: bool = False, streams: int = 1) -> Iterator[Weight]:
     """The weights of one layer."""
+    if streams > 1:
+        connections = len(layer.attention) + len(layer.feed_forward)
+        yield matrix("weights of streams", connections, streams * (2 + streams), streams * d_model, part=STREAMS)
+        yield vector("bases and scales", connections, streams * (2 + streams) + 3, part=STREAMS)
+        yield replace(matrix("mixing", connections, streams, streams * d_model, part=STREAMS), stored=0)
     for attention in layer.attention:
         yield from attention_weights(attention, d_model)
     for network in layer.feed_forward:

@@ -419,6 +419,32 @@ def bailing(draw: Random) -> Drawn:
     return {**drawn, "layer_group_size": draw.randint(1, 3)}
 
 
+def deepseek_v4(draw: Random) -> Drawn:
+    experts, groups = draw.randint(2, 9), draw.randint(1, 3)
+    drawn = {
+        "vocab_size": draw.randint(5, 90),
+        "hidden_size": draw.randint(4, 20),
+        "num_hidden_layers": draw.randint(1, 6),
+        "num_attention_heads": groups * draw.randint(1, 3),
+        "head_dim": 16 * draw.randint(1, 2),
+        "q_lora_rank": draw.randint(2, 9),
+        "o_groups": groups,
+        "o_lora_rank": draw.randint(2, 9),
+        "index_n_heads": draw.randint(1, 4),
+        "index_head_dim": 16,
+        "index_topk": draw.randint(1, 3),
+        "hc_mult": draw.randint(2, 4),
+        "compress_rates": {"compressed_sparse_attention": 2, "heavily_compressed_attention": 3},
+        "partial_rotary_factor": 0.25,
+        "n_routed_experts": experts,
+        "num_experts_per_tok": draw.randint(1, experts),
+        "moe_intermediate_size": draw.randint(2, 9),
+        "mlp_bias": flag(draw),
+    }
+    words = ("sliding_attention", "compressed_sparse_attention", "heavily_compressed_attention")
+    return listed_layers(draw, drawn, words) if flag(draw) else drawn
+
+
 DRAWS = {
     "llama": lambda draw: {**common(draw), "attention_bias": flag(draw), "mlp_bias": flag(draw)},
     "mistral": lambda draw: {**common(draw), "head_dim": draw.choice([None, head(draw)])},
@@ -447,6 +473,7 @@ DRAWS = {
     "glm4_moe_lite": lambda draw: {**listed_networks(draw, deepseek(draw)), "first_k_dense_replace": 1},
     "deepseek_v32": sparse_latent,
     "glm_moe_dsa": lambda draw: with_indexers(draw, sparse_latent(draw)),
+    "deepseek_v4": deepseek_v4,
     "axk1": lambda draw: listed_networks(draw, deepseek(draw, direct=False)),
     "ernie4_5_moe": ernie,
     "minimax_m2": lambda draw: with_experts(draw, "num_local_experts", head_dim=head(draw)),

@@ -27,6 +27,7 @@ PARTS = {
     "embedding": r"embed_tokens|wte|^(model\.)?shared|embeddings",
     "positions": r"wpe|embed_positions",
     "head": r"lm_head",
+    "hyper-connections": r"_hc\.|hc_head",
     "norms": r"(attn|attention)_layer_norm|post_(self_attn|attention)_|norm_attn_norm\.norm",
     "routers": r"(mlp|feed_forward|block_sparse_moe|ffn|moe|mixer|experts)\.(gate|router)\.|moe_statics|expert_bias",
     "shared experts": r"shared_expert|shared_mlp",

@@ -59,6 +59,7 @@ class Decoder:
     layers: Field = Field("num_hidden_layers")
     tied: Field = Field("tie_word_embeddings", False)
     positions: Field | None = None
+    streams: Field | None = None
     norm_bias: bool = False
     head_bias: Field | bool = False
     prediction: Field = PREDICTION
@@ -78,6 +79,7 @@ class Decoder:
             layers=layers,
             tied=fields.flag(self.tied),
             positions=fields.size(self.positions) if self.positions else 0,
+            streams=fields.size(self.streams) if self.streams else 1,
             norm_bias=self.norm_bias,
             head_bias=fields.flag(self.head_bias),
             left_out=(f"{extra} layers that predict further tokens",) if extra else (),

@@ -9,6 +9,7 @@ from typing import Protocol
 from moedocs.config.attention import (
     Attention,
     AttentionExperts,
+    Compressed,
     Convolution,
     DeltaNet,
     Gate,
@@ -113,6 +114,37 @@ class LatentAttention:
     def _indexer(self, fields: Fields) -> Indexer:
         heads, width, top_k = (fields.size(one) for one in (self.index_heads, self.index_dim, self.index_top_k))
         return Indexer(heads=heads, head_dim=width, top_k=top_k, own=self.own)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressedAttention:
+    """DeepSeek-V4's; the summaries of a layer without `rate` are none, and with `indexed` they are chosen from."""
+
+    rate: Field | None = None
+    indexed: bool = False
+    heads: Field = Field("num_attention_heads")
+    head_dim: Field = Field("head_dim")
+    query_rank: Field = Field("q_lora_rank")
+    groups: Field = Field("o_groups")
+    output_rank: Field = Field("o_lora_rank")
+    window: Field = Field("sliding_window", 128)
+    index_heads: Field = Field("index_n_heads")
+    index_dim: Field = Field("index_head_dim")
+    index_top_k: Field = Field("index_topk")
+
+    def read(self, fields: Fields, d_model: int) -> Compressed:
+        index = (self.index_heads, self.index_dim, self.index_top_k)
+        heads, width, top_k = (fields.size(one) for one in index) if self.indexed else (1, 1, 1)
+        return Compressed(
+            heads=fields.size(self.heads),
+            head_dim=fields.size(self.head_dim),
+            query_rank=fields.size(self.query_rank),
+            groups=fields.size(self.groups),
+            output_rank=fields.size(self.output_rank),
+            window=fields.size(self.window),
+            rate=fields.size_or_none(self.rate),
+            indexer=Indexer(heads=heads, head_dim=width, top_k=top_k) if self.indexed else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

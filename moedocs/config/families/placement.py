@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from moedocs.config.fields import Field, Fields, is_whole
+from moedocs.config.fields import Field, Fields, is_whole, shown
 
 ATTENTION_WORDS = {
     "full_attention": "full",
@@ -36,12 +36,14 @@ class Every:
 
 @dataclass(frozen=True)
 class Cycle:
-    """The words in turn, from the first layer on."""
+    """The words in turn, after the `first` ones."""
 
     words: tuple[str, ...]
+    first: tuple[str, ...] = ()
 
     def __call__(self, fields: Fields, layers: int) -> tuple[str, ...]:
-        return tuple(self.words[layer % len(self.words)] for layer in range(layers))
+        turns = (self.words[layer % len(self.words)] for layer in range(layers))
+        return (*self.first, *turns)[:layers]
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,25 @@ class Marked:
         if not isinstance(marks, list) or len(marks) != layers or not all(is_whole(mark) for mark in marks):
             raise fields.wrong(self.field, f"a list of {layers} numbers, one per layer")
         return tuple(self.word if mark else self.others for mark in marks)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """One number per layer, each standing for a word; more numbers than layers are of layers left out."""
+
+    otherwise: Placement
+    field: Field
+    codes: tuple[tuple[int, str], ...]
+
+    def __call__(self, fields: Fields, layers: int) -> tuple[str, ...]:
+        numbers, codes = fields.value(self.field), dict(self.codes)
+        if numbers is None:
+            return self.otherwise(fields, layers)
+        if not isinstance(numbers, list) or len(numbers) < layers or not all(is_whole(number) for number in numbers):
+            raise fields.wrong(self.field, f"a list of {layers} numbers, one per layer")
+        if unknown := set(numbers) - set(codes):
+            raise ValueError(f"{fields.family}: {self.field.name} has {shown(min(unknown))}, known are {sorted(codes)}")
+        return tuple(codes[number] for number in numbers[:layers])
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from moedocs.config.families.decoders import (
     WINDOW,
 )
 from moedocs.config.families.family import Decoder
-from moedocs.config.families.mixing import BIAS, AttentionExpertNames, Grouped, LatentAttention
+from moedocs.config.families.mixing import BIAS, AttentionExpertNames, CompressedAttention, Grouped, LatentAttention
 from moedocs.config.families.networks import DenseNames, ExpertNames
-from moedocs.config.families.placement import Between, Cycle, Every, First, Listed, Periodic, listed_networks
+from moedocs.config.families.placement import Between, Coded, Cycle, Every, First, Listed, Periodic, listed_networks
 from moedocs.config.fields import Field
 
 WIDTH = Field("intermediate_size")
@@ -30,6 +30,15 @@ FIRST_DENSE = First(Field("first_k_dense_replace", 3))
 AFTER_FIRST = listed_networks(First(1))
 EIGHT = Field("num_key_value_heads", 8)
 NORMED = Grouped(head_dim=HEAD_128, kv_heads=EIGHT, qkv_bias=BIAS, output_bias=BIAS, qk_norm="head")
+HEAVY_RATE = Field("compress_rates.heavily_compressed_attention", 128, also=("compress_rate_hca",))
+CHOSEN_RATE = Field("compress_rates.compressed_sparse_attention", 4, also=("compress_rate_csa",))
+V4_MIXES = Cycle(("heavy", "chosen"), first=("heavy", "heavy"))
+V4_CODES = ((0, "sliding"), (4, "chosen"), (128, "heavy"))
+V4_WORDS = (
+    ("sliding_attention", "sliding"),
+    ("compressed_sparse_attention", "chosen"),
+    ("heavily_compressed_attention", "heavy"),
+)
 INDEXED = LatentAttention(indexed=True)
 GRANITE = ExpertNames(experts=LOCAL_EXPERTS, width=WIDTH)
 GRANITE_SHARED = replace(GRANITE, shared_width=Field("shared_intermediate_size", 0))
@@ -123,6 +132,34 @@ RECENT = {
         mixes=Listed(Every("full"), Field("indexer_types", None), (("full", "full"), ("shared", "shared"))),
         networks=listed_networks(FIRST_DENSE),
         harmless=DEEPSEEK_V3.harmless | {"mlp_bias", "layer_types"},
+    ),
+    "deepseek_v4": Decoder(
+        attention={
+            "sliding": CompressedAttention(),
+            "heavy": CompressedAttention(rate=HEAVY_RATE),
+            "chosen": CompressedAttention(rate=CHOSEN_RATE, indexed=True),
+        },
+        mixes=Listed(Coded(V4_MIXES, Field("compress_ratios", None), V4_CODES), known=V4_WORDS),
+        experts=ExpertNames(
+            experts=ROUTED_EXPERTS,
+            width=Field("moe_intermediate_size", also=("intermediate_size",)),
+            shared=1,
+            shared_bias=MLP_BIAS,
+            selection_bias="buffer",
+        ),
+        networks=SPARSE,
+        streams=Field("hc_mult", 4),
+        harmless=frozenset(
+            """mlp_layer_types num_hash_layers qk_rope_head_dim compress_rope_theta hc_sinkhorn_iters hc_eps
+            swiglu_limit expert_dtype""".split()  # noqa: SIM905
+        ),
+        only={
+            "num_key_value_heads": (1,),
+            "attention_bias": (False,),
+            "n_shared_experts": (1,),
+            "tie_word_embeddings": (False,),
+        },
+        blocks=("compress_rates",),
     ),
     "axk1": replace(DEEPSEEK_V3, networks=listed_networks(First(Field("first_k_dense_replace", 1))), sparse_norms=3),
     "ernie4_5_moe": Decoder(
