@@ -1,6 +1,7 @@
 """What a model costs, counted from its description in plain Python on plain numbers."""
 
 from moedocs.cost.flops import ForwardPass, attention_flops, forward_flops, forward_pass, linear_flops
+from moedocs.cost.forward import ForwardFlops, model_flops
 from moedocs.cost.size import (
     MATRICES_PER_FFN,
     Parameters,
@@ -13,13 +14,19 @@ from moedocs.cost.size import (
     shared_parameters,
 )
 from moedocs.cost.transformer import PUBLISHED, Quantity, quantities
+from moedocs.cost.tree import CONVENTIONS, Active, Node, active_parameters, parameter_tree
 
 __all__ = [
+    "CONVENTIONS",
     "MATRICES_PER_FFN",
     "PUBLISHED",
+    "Active",
+    "ForwardFlops",
     "ForwardPass",
+    "Node",
     "Parameters",
     "Quantity",
+    "active_parameters",
     "attention_flops",
     "attention_parameters",
     "dense_parameters",
@@ -28,6 +35,8 @@ __all__ = [
     "forward_flops",
     "forward_pass",
     "linear_flops",
+    "model_flops",
+    "parameter_tree",
     "parameters",
     "quantities",
     "router_parameters",

@@ -6,7 +6,7 @@ Defaults are those of transformers' configuration of the family; a size that has
 from dataclasses import replace
 
 from moedocs.config.families.family import Decoder
-from moedocs.config.families.mixing import BIAS, Grouped, LatentAttention
+from moedocs.config.families.mixing import BIAS, Grouped
 from moedocs.config.families.networks import DenseNames, ExpertNames
 from moedocs.config.families.placement import Cycle, Every, First, If, Listed, Marked, Numbered, Periodic
 from moedocs.config.fields import Field
@@ -31,13 +31,10 @@ LLAMA4 = replace(ALL_BIASED, head_dim=Field("head_dim", 128), kv_heads=Field("nu
 # The field is named for what a 0 in it says.
 LLAMA4_EVERY = Periodic(Field("no_rope_layer_interval", 4), word="full", others="chunked")
 LLAMA4_MIXES = Marked(LLAMA4_EVERY, Field("no_rope_layers", None))
-DEEPSEEK_V3 = Decoder(
-    attention={"full": LatentAttention()},
-    experts=ExpertNames(experts=ROUTED_EXPERTS, shared=Field("n_shared_experts", 1), selection_bias="buffer"),
-    networks=First(Field("first_k_dense_replace", 3)),
-    harmless=frozenset({"num_key_value_heads", "head_dim"}),
-    only={"moe_layer_freq": (1,)},
-)
+WIDTH = Field("intermediate_size")
+EIGHT = Field("num_key_value_heads", 8)
+GRANITE = ExpertNames(experts=LOCAL_EXPERTS, width=WIDTH)
+GRANITE_SHARED = replace(GRANITE, shared_width=Field("shared_intermediate_size", 0))
 
 DECODERS = {
     "llama": Decoder(attention={"full": ALL_BIASED}, dense=DenseNames(bias=MLP_BIAS)),
@@ -97,13 +94,6 @@ DECODERS = {
         experts=ExpertNames(experts=EXPERTS, width=Field("intermediate_size")),
         networks=SPARSE,
     ),
-    "deepseek_v2": replace(
-        DEEPSEEK_V3,
-        dense=DenseNames(bias=MLP_BIAS),
-        experts=ExpertNames(experts=ROUTED_EXPERTS, shared=SHARED_EXPERTS, shared_bias=MLP_BIAS),
-        networks=First(Field("first_k_dense_replace", 0)),
-    ),
-    "deepseek_v3": DEEPSEEK_V3,
     "gpt_oss": Decoder(
         attention={"full": GPT_OSS, "sliding": replace(GPT_OSS, window=Field("sliding_window", 128))},
         mixes=Listed(Cycle(("sliding", "full"))),
@@ -127,4 +117,43 @@ DECODERS = {
             {"use_qk_norm", "attn_temperature_tuning", "floor_scale", "attn_scale", "for_llm_compressor"}
         ),
     ),
+    "phimoe": Decoder(
+        attention={"full": replace(ALL_BIASED, kv_heads=EIGHT, window=WINDOW)},
+        experts=ExpertNames(experts=LOCAL_EXPERTS, width=WIDTH),
+        networks=SPARSE,
+        norm_bias=True,
+        head_bias=Field("lm_head_bias", False),
+        only={"num_experts_per_tok": (2,)},  # its router always chooses two
+    ),
+    "dbrx": Decoder(
+        attention={
+            "full": Grouped(
+                heads=Field("n_heads", also=("num_attention_heads",)),
+                kv_heads=Field("attn_config.kv_n_heads", 1, also=("num_key_value_heads",)),
+                head_dim=None,
+            )
+        },
+        experts=ExpertNames(
+            experts=Field("ffn_config.moe_num_experts"),
+            top_k=Field("ffn_config.moe_top_k"),
+            width=Field("ffn_config.ffn_hidden_size"),
+        ),
+        networks=SPARSE,
+        d_model=Field("d_model", also=("hidden_size", "ffn_config.hidden_size")),
+        layers=Field("n_layers", also=("num_hidden_layers",)),
+        blocks=("attn_config", "ffn_config"),
+        harmless=frozenset(
+            [
+                "ffn_config.moe_loss_weight",
+                "ffn_config.moe_jitter_eps",
+                "ffn_config.moe_normalize_expert_weights",
+                "ffn_config.ffn_act_fn",
+                "ffn_config.uniform_expert_assignment",
+                "ffn_config.is_encoder_decoder",
+                "attn_config.is_encoder_decoder",
+            ]
+        ),
+    ),
+    "granitemoe": Decoder(attention={"full": ALL_BIASED}, experts=GRANITE, networks=SPARSE),
+    "granitemoeshared": Decoder(attention={"full": ALL_BIASED}, experts=GRANITE_SHARED, networks=SPARSE),
 }

@@ -31,7 +31,16 @@ BAILING = Decoder(
     ),
     networks=First(Field("first_k_dense_replace", 0)),
     harmless=frozenset(
-        {"norm_head", "norm_softmax", "embedding_dropout", "output_dropout", "score_function", "router_dtype"}
+        {
+            "norm_head",
+            "norm_softmax",
+            "max_window_layers",
+            "sliding_window",
+            "embedding_dropout",
+            "output_dropout",
+            "score_function",
+            "router_dtype",
+        }
     ),
     only={"use_bias": (False,), "use_sliding_window": (False,), "moe_router_enable_shared_expert": (True,)},
 )

@@ -14,6 +14,7 @@ NAMES = """
     init_method rms_norm_eps layer_norm_eps layer_norm_epsilon norm_eps norm_epsilon
     attention_dropout attn_dropout hidden_dropout dropout dropout_rate resid_dropout embd_dropout classifier_dropout
     attn_pdrop embd_pdrop emb_pdrop resid_pdrop ffn_dropout activation_dropout attn_dropout_prob layerdrop
+    embedding_dropout output_dropout num_logits_to_keep calc_logits_for_entire_prompt use_flash_attn use_flash_attention
 
     rope_theta rope_scaling rope_parameters rope_interleave rope_type rope_local_base_freq partial_rotary_factor
     rotary_dim rotary_pct rotary_emb_base max_position_embeddings original_max_position_embeddings model_max_length

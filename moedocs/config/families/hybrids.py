@@ -8,17 +8,7 @@ from dataclasses import replace
 
 from moedocs.config.families.decoders import ALL_BIASED, BY_STEP, EXPERTS, LOCAL_EXPERTS, SPARSE, WINDOW
 from moedocs.config.families.family import AttentionPart, Decoder
-from moedocs.config.families.mixing import (
-    BIAS,
-    GatedDeltaNet,
-    Grouped,
-    KimiDeltaAttention,
-    LatentAttention,
-    LightningAttention,
-    MambaOne,
-    MambaTwo,
-    ShortConvolution,
-)
+from moedocs.config.families.mixing import BIAS, Grouped, LatentAttention
 from moedocs.config.families.networks import DenseNames, ExpertNames
 from moedocs.config.families.placement import (
     NETWORK_WORDS,
@@ -29,6 +19,14 @@ from moedocs.config.families.placement import (
     Listed,
     Periodic,
     listed_networks,
+)
+from moedocs.config.families.recurrent import (
+    GatedDeltaNet,
+    KimiDeltaAttention,
+    LightningAttention,
+    MambaOne,
+    MambaTwo,
+    ShortConvolution,
 )
 from moedocs.config.fields import Field
 
@@ -46,6 +44,8 @@ GATED = Grouped(
 # The gate comes out of the same matrix as the query, and shares its bias.
 QWEN_HYBRID: Mapping[str, AttentionPart] = {"full": replace(GATED, gate_bias=BIAS), "linear": GatedDeltaNet()}
 QWEN_FULL = Listed(Periodic(Field("full_attention_interval", 4), word="full", others="linear"))
+QWEN_HARMLESS = frozenset({"max_window_layers", "mamba_ssm_dtype", "mtp_use_dedicated_embeddings"})
+QWEN_ONLY: dict[str, tuple[object, ...]] = {"use_sliding_window": (False,), "attn_output_gate": (True,)}
 QWEN_EXPERTS = ExpertNames(experts=EXPERTS, shared_width=Field("shared_expert_intermediate_size"), shared_gate=True)
 GRANITE_MAMBA = MambaTwo(
     heads=Field("mamba_n_heads", 128),
@@ -107,7 +107,14 @@ HYBRIDS = {
         experts=ExpertNames(experts=Field("num_experts", also=("num_local_experts",), least=2), width=WIDTH),
         networks=Periodic(Field("expert_layer_period", 2), Field("expert_layer_offset", 1)),
         harmless=frozenset(
-            {"use_mamba_kernels", "use_mambapy", "use_associative_scan", "num_logits_to_keep", "mamba_inner_layernorms"}
+            {
+                "use_mamba_kernels",
+                "use_mambapy",
+                "use_associative_scan",
+                "num_logits_to_keep",
+                "mamba_inner_layernorms",
+                "n_ctx",
+            }
         ),
     ),
     "minimax": Decoder(
@@ -120,8 +127,23 @@ HYBRIDS = {
         )
         | {"block_size"},
     ),
-    "qwen3_next": Decoder(attention=QWEN_HYBRID, mixes=QWEN_FULL, experts=QWEN_EXPERTS, networks=BY_STEP),
-    "qwen3_5_moe_text": Decoder(attention=QWEN_HYBRID, mixes=QWEN_FULL, experts=QWEN_EXPERTS, networks=SPARSE),
+    "qwen3_next": Decoder(
+        attention=QWEN_HYBRID,
+        mixes=QWEN_FULL,
+        experts=QWEN_EXPERTS,
+        networks=BY_STEP,
+        harmless=QWEN_HARMLESS,
+        only=QWEN_ONLY,
+    ),
+    "qwen3_5_moe_text": Decoder(
+        attention=QWEN_HYBRID,
+        mixes=QWEN_FULL,
+        experts=QWEN_EXPERTS,
+        networks=SPARSE,
+        prediction=Field("mtp_num_hidden_layers", 0),
+        harmless=QWEN_HARMLESS,
+        only=QWEN_ONLY,
+    ),
     "granitemoehybrid": Decoder(
         attention={"full": ALL_BIASED, "linear": GRANITE_MAMBA},
         mixes=Listed(Every("linear"), Field("layer_types", None, also=("layers_block_type",))),
@@ -145,5 +167,6 @@ HYBRIDS = {
         experts=ExpertNames(experts=EXPERTS, selection_bias="buffer", selected=Field("use_expert_bias", True)),
         networks=First(Field("num_dense_layers", 2)),
         tied=Field("tie_word_embeddings", True, also=("tie_embedding",)),
+        harmless=frozenset({"conv_use_xavier_init", "use_pos_enc"}),
     ),
 }

@@ -8,40 +8,25 @@ from dataclasses import replace
 from moedocs.config.families.decoders import (
     ALL_BIASED,
     BY_STEP,
-    DEEPSEEK_V3,
+    EIGHT,
     EXPERTS,
     LOCAL_EXPERTS,
     MLP_BIAS,
     ROUTED_EXPERTS,
     SHARED_EXPERTS,
     SPARSE,
-    WINDOW,
+    WIDTH,
 )
 from moedocs.config.families.family import Decoder
-from moedocs.config.families.mixing import BIAS, AttentionExpertNames, CompressedAttention, Grouped, LatentAttention
+from moedocs.config.families.mixing import BIAS, AttentionExpertNames, Grouped
 from moedocs.config.families.networks import DenseNames, ExpertNames
-from moedocs.config.families.placement import Between, Coded, Cycle, Every, First, Listed, Periodic, listed_networks
+from moedocs.config.families.placement import Between, Cycle, Every, First, Listed, Periodic, listed_networks
 from moedocs.config.fields import Field
 
-WIDTH = Field("intermediate_size")
 HEAD, HEAD_128 = Field("head_dim", None), Field("head_dim", 128)
 USE_BIAS = Field("use_bias", False)
-FIRST_DENSE = First(Field("first_k_dense_replace", 3))
 AFTER_FIRST = listed_networks(First(1))
-EIGHT = Field("num_key_value_heads", 8)
 NORMED = Grouped(head_dim=HEAD_128, kv_heads=EIGHT, qkv_bias=BIAS, output_bias=BIAS, qk_norm="head")
-HEAVY_RATE = Field("compress_rates.heavily_compressed_attention", 128, also=("compress_rate_hca",))
-CHOSEN_RATE = Field("compress_rates.compressed_sparse_attention", 4, also=("compress_rate_csa",))
-V4_MIXES = Cycle(("heavy", "chosen"), first=("heavy", "heavy"))
-V4_CODES = ((0, "sliding"), (4, "chosen"), (128, "heavy"))
-V4_WORDS = (
-    ("sliding_attention", "sliding"),
-    ("compressed_sparse_attention", "chosen"),
-    ("heavily_compressed_attention", "heavy"),
-)
-INDEXED = LatentAttention(indexed=True)
-GRANITE = ExpertNames(experts=LOCAL_EXPERTS, width=WIDTH)
-GRANITE_SHARED = replace(GRANITE, shared_width=Field("shared_intermediate_size", 0))
 DOTS = replace(ALL_BIASED, qk_norm="head")
 AFMOE = Grouped(head_dim=HEAD_128, qkv_bias=BIAS, output_bias=BIAS, qk_norm="head", gate="full")
 EXAONE = Grouped(qk_norm="head")
@@ -56,51 +41,11 @@ COHERE = Grouped(head_dim=HEAD_128, qkv_bias=BIAS, output_bias=BIAS)
 ERNIE = Grouped(qkv_bias=USE_BIAS, output_bias=USE_BIAS, kv_heads=Field("num_key_value_heads", 4))
 
 RECENT = {
-    "phimoe": Decoder(
-        attention={"full": replace(ALL_BIASED, kv_heads=EIGHT, window=WINDOW)},
-        experts=ExpertNames(experts=LOCAL_EXPERTS, width=WIDTH),
-        networks=SPARSE,
-        norm_bias=True,
-        head_bias=Field("lm_head_bias", False),
-        only={"num_experts_per_tok": (2,)},  # its router always chooses two
-    ),
-    "dbrx": Decoder(
-        attention={
-            "full": Grouped(
-                heads=Field("n_heads", also=("num_attention_heads",)),
-                kv_heads=Field("attn_config.kv_n_heads", 1, also=("num_key_value_heads",)),
-                head_dim=None,
-            )
-        },
-        experts=ExpertNames(
-            experts=Field("ffn_config.moe_num_experts"),
-            top_k=Field("ffn_config.moe_top_k"),
-            width=Field("ffn_config.ffn_hidden_size"),
-        ),
-        networks=SPARSE,
-        d_model=Field("d_model", also=("hidden_size", "ffn_config.hidden_size")),
-        layers=Field("n_layers", also=("num_hidden_layers",)),
-        blocks=("attn_config", "ffn_config"),
-        harmless=frozenset(
-            [
-                "ffn_config.moe_loss_weight",
-                "ffn_config.moe_jitter_eps",
-                "ffn_config.moe_normalize_expert_weights",
-                "ffn_config.ffn_act_fn",
-                "ffn_config.uniform_expert_assignment",
-                "ffn_config.is_encoder_decoder",
-                "attn_config.is_encoder_decoder",
-            ]
-        ),
-    ),
-    "granitemoe": Decoder(attention={"full": ALL_BIASED}, experts=GRANITE, networks=SPARSE),
-    "granitemoeshared": Decoder(attention={"full": ALL_BIASED}, experts=GRANITE_SHARED, networks=SPARSE),
     "glm4_moe": Decoder(
         attention={"full": replace(NORMED, head_dim=HEAD, output_bias=False, normed=Field("use_qk_norm", False))},
         experts=ExpertNames(experts=ROUTED_EXPERTS, shared=Field("n_shared_experts", 1), selection_bias="buffer"),
         networks=First(Field("first_k_dense_replace", 1)),
     ),
-    "mistral4": replace(DEEPSEEK_V3, networks=First(Field("first_k_dense_replace", 0))),
     "glm4v_moe_text": Decoder(
         attention={
             "full": replace(
@@ -116,52 +61,6 @@ RECENT = {
         networks=BY_STEP,
         tied=Field("tie_word_embeddings", True),
     ),
-    "glm4_moe_lite": replace(
-        DEEPSEEK_V3, networks=AFTER_FIRST, only={**DEEPSEEK_V3.only, "first_k_dense_replace": (1,)}
-    ),
-    "deepseek_v32": replace(
-        DEEPSEEK_V3,
-        attention={"full": INDEXED},
-        mixes=Listed(Every("full")),
-        networks=listed_networks(FIRST_DENSE),
-        harmless=DEEPSEEK_V3.harmless | {"mlp_bias"},
-    ),
-    "glm_moe_dsa": replace(
-        DEEPSEEK_V3,
-        attention={"full": INDEXED, "shared": replace(INDEXED, own=False)},
-        mixes=Listed(Every("full"), Field("indexer_types", None), (("full", "full"), ("shared", "shared"))),
-        networks=listed_networks(FIRST_DENSE),
-        harmless=DEEPSEEK_V3.harmless | {"mlp_bias", "layer_types"},
-    ),
-    "deepseek_v4": Decoder(
-        attention={
-            "sliding": CompressedAttention(),
-            "heavy": CompressedAttention(rate=HEAVY_RATE),
-            "chosen": CompressedAttention(rate=CHOSEN_RATE, indexed=True),
-        },
-        mixes=Listed(Coded(V4_MIXES, Field("compress_ratios", None), V4_CODES), known=V4_WORDS),
-        experts=ExpertNames(
-            experts=ROUTED_EXPERTS,
-            width=Field("moe_intermediate_size", also=("intermediate_size",)),
-            shared=1,
-            shared_bias=MLP_BIAS,
-            selection_bias="buffer",
-        ),
-        networks=SPARSE,
-        streams=Field("hc_mult", 4),
-        harmless=frozenset(
-            """mlp_layer_types num_hash_layers qk_rope_head_dim compress_rope_theta hc_sinkhorn_iters hc_eps
-            swiglu_limit expert_dtype""".split()  # noqa: SIM905
-        ),
-        only={
-            "num_key_value_heads": (1,),
-            "attention_bias": (False,),
-            "n_shared_experts": (1,),
-            "tie_word_embeddings": (False,),
-        },
-        blocks=("compress_rates",),
-    ),
-    "axk1": replace(DEEPSEEK_V3, networks=listed_networks(First(Field("first_k_dense_replace", 1))), sparse_norms=3),
     "ernie4_5_moe": Decoder(
         attention={"full": ERNIE},
         dense=DenseNames(bias=USE_BIAS),
@@ -202,7 +101,13 @@ RECENT = {
             shared=Field("num_shared_expert", 1, each=True),
         ),
         networks=SPARSE,
-        only={"use_qk_norm": (True,), "use_cla": (False,), "moe_layer_num_skipped": (0,), "use_mixed_mlp_moe": (True,)},
+        only={
+            "use_qk_norm": (True,),
+            "use_cla": (False,),
+            "use_mla": (False,),
+            "moe_layer_num_skipped": (0,),
+            "use_mixed_mlp_moe": (True,),
+        },
     ),
     "jetmoe": Decoder(
         attention={

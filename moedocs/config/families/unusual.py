@@ -6,8 +6,9 @@ from typing import Any
 
 from moedocs.config.architecture import Architecture, Layer
 from moedocs.config.families.family import Family
-from moedocs.config.families.mixing import Grouped, LatentAttention, MambaTwo
+from moedocs.config.families.mixing import Grouped, LatentAttention
 from moedocs.config.families.networks import DenseNames, ExpertNames
+from moedocs.config.families.recurrent import MambaTwo
 from moedocs.config.fields import MOST_LAYERS, Field, Fields
 
 VOCABULARY, WIDTH, TIED = Field("vocab_size"), Field("hidden_size"), Field("tie_word_embeddings", False)
@@ -40,7 +41,9 @@ NEMOTRON_MAMBA = MambaTwo(
     bias=Field("use_bias", False),
 )
 MLP_BIAS = Field("mlp_bias", False)
-NEMOTRON_ATTENTION = Grouped(head_dim=Field("head_dim", 128), kv_heads=Field("num_key_value_heads", 8))
+NEMOTRON_ATTENTION = Grouped(
+    head_dim=Field("head_dim", 128, also=("attention_head_dim",)), kv_heads=Field("num_key_value_heads", 8)
+)
 NEMOTRON_DENSE = DenseNames(matrices=2, bias=MLP_BIAS)
 NEMOTRON_EXPERTS = ExpertNames(
     experts=Field("n_routed_experts", also=("num_local_experts",)),
