@@ -19,7 +19,7 @@ class DepthConfig:
 
     Every `every`-th block is routed: with 2 the blocks 1, 3, 5, … counted from 0. router="random" is the control that
     has nothing to learn. `weight` is what multiplies the block's output: the router's logit as it is (Raposo et al.
-    2024, eq. 1) or its sigmoid. `sampling` is how the choice is made causal when text is generated.
+    2024, section 3.4) or its sigmoid. `sampling` is how the choice is made causal when text is generated.
     """
 
     capacity: float

@@ -46,10 +46,11 @@ class BalanceConfig:
 class RoutingConfig:
     """Each token goes to `top_k` of `num_experts`; a `capacity_factor` of None drops nobody.
 
-    With router="expert-choice" and "relu" a token has `top_k` experts on average, not each. `routed_scaling` multiplies
-    the weights of the routed experts (DeepSeek); `num_groups` and `top_groups` restrict a token to the experts of its
-    best groups. The `shared_experts` see every token, as one network of their joint width. The `no_op_experts` come
-    after the others and do nothing: what is routed there takes the residual alone (integrated MoDE).
+    With router="expert-choice" a token has `capacity_factor` * `top_k` experts on average, with "relu" one for each
+    positive logit: `top_k` is then the mean that the L1 weight steers to. `routed_scaling` multiplies the weights of
+    the routed experts (DeepSeek); `num_groups` and `top_groups` restrict a token to the experts of its best groups.
+    The `shared_experts` see every token, as one network of their joint width. The `no_op_experts` come after the others
+    and do nothing: what is routed there takes the residual alone (integrated MoDE).
     """
 
     num_experts: int

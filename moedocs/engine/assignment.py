@@ -93,10 +93,10 @@ def sinkhorn_plan(logits_TE: Tensor, *, tolerance: float = 1e-4, most_rounds: in
     """exp(logits) with rows and columns scaled in turn, until rows sum to 1 / T and columns to 1 / E.
 
     Sinkhorn's algorithm with the stopping rule of Megatron-Core: the mean change of the columns' factors is at most
-    `tolerance`. Unlike there, each row's largest logit is subtracted first, which changes nothing else but lets no
-    exponential overflow; and after `most_rounds` it stops as it is: the constant added to each sum keeps the factors
-    growing for ever where an expert is wanted by nobody. In float64, rounded to float32, so that what is equal on paper
-    is equal here.
+    `tolerance`. Unlike there, each row's largest logit is subtracted first, so that no exponential overflows and the
+    constant added to each sum weighs little however low all logits are; and after `most_rounds` it stops as it is: the
+    constant keeps the factors growing for ever where an expert is wanted by nobody. In float64, rounded to float32, so
+    that what is equal on paper is equal here.
     """
     logits_TE = accepted(logits_TE).double()
     powers_TE = (logits_TE - logits_TE.amax(1, keepdim=True)).exp()

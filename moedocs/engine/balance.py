@@ -30,8 +30,9 @@ def auxiliary_loss(routing: Routing, *, group_size: int | None = None, share_E: 
     differ. f_i counts choices before capacity drops any, and carries no gradient: the router learns through P_i, its
     mean probability, alone. transformers' Mixtral loss takes f_i as a share of tokens and so is K times this one, of
     all layers `pooled`. With a `group_size` it is the mean over sequences of each one's loss (DeepSeek-V3, eqs. 17-20,
-    Switch in transformers). `share_E` takes f from elsewhere, as from the `assignment_share` of a global batch (Qiu et
-    al. 2025). Raises ValueError for 0 tokens, a group that is not full, and an f that is none or comes with groups.
+    where f is of the choice without the bias; transformers' function for Switch). `share_E` takes f from elsewhere, as
+    from the `assignment_share` of a global batch (Qiu et al. 2025). Raises ValueError for 0 tokens, a group that is not
+    full, and an f that is none or comes with groups.
     """
     _some_tokens(routing, "auxiliary loss")
     probs_GSE = in_groups(routing.probs_TE, group_size)

@@ -35,7 +35,7 @@ def top_c(logits_BS: Tensor, capacity: int, *, weight: DepthWeight = "raw") -> D
     """The C tokens of each sequence that the router scores highest pass (Raposo et al. 2024, section 3).
 
     Not causal: whether a token passes depends on all later ones, so text cannot be generated this way (see
-    `causal_choice`). weight="raw" multiplies the block's output by the logit as it is (eq. 1), which may be negative;
+    `causal_choice`). weight="raw" multiplies the block's output by the logit as it is, which may be negative;
     "sigmoid" by its sigmoid. Through the weights of the chosen alone the router learns. Equal logits go to the earliest
     position. All of it in float32. Raises ValueError for a logit that is not finite, naming its sequence and position,
     and unless 0 <= capacity <= S.
@@ -63,7 +63,7 @@ def random_depth(
 
 
 def through(x_BSD: Tensor, routing: DepthRouting, block: Delta, *tables_BS: Tensor) -> Tensor:
-    """x + weight * block(chosen tokens) where a token passes, and x itself, bit for bit, where it does not (eq. 1).
+    """x + weight * block(chosen tokens) where a token passes, and x itself, bit for bit, where it does not.
 
     `block` gets the chosen tokens (B, C, D) in order with their positions (B, C) in the WHOLE sequence, the ones that
     rotary angles must use, and returns what it adds to them, attention and feed-forward together: its own residual is

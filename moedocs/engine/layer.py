@@ -24,7 +24,7 @@ def fan_in(*shape: int, inputs: int, generator: Generator) -> nn.Parameter:
 
 
 def swiglu(x_TD: Tensor, gate_DF: Tensor, up_DF: Tensor, down_FD: Tensor) -> Tensor:
-    """(silu(x G) * x U) W (Shazeer 2020, eq. 6): a gated feed-forward network of three matrices."""
+    """(silu(x G) * x U) W (Shazeer 2020): a gated feed-forward network of three matrices."""
     return (silu(x_TD @ gate_DF) * (x_TD @ up_DF)) @ down_FD
 
 

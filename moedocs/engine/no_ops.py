@@ -1,9 +1,9 @@
-"""Integrated MoDE: a router whose last choices are no-op experts, and who skips by choosing them.
+"""Integrated MoDE (Raposo et al. 2024, section 4.3): the last choices of a router are no-ops, chosen to skip.
 
 There is nothing to compute: the no-ops are the columns after the E experts in every field of a Routing, and a dispatch
 sums over the first E alone. So a token sent there, in part or whole, takes the residual alone for that part; no-ops
-count as choices in the load, in the losses and among the renormalised weights, and have a capacity like any expert
-(Raposo et al. 2024, section 4.3). Unlike staged MoDE, attention sees every token.
+count as choices in the load, in the losses and among the renormalised weights, and have a capacity like any expert.
+Unlike staged MoDE, attention sees every token.
 
 Shapes: T tokens · E num_experts, without the no-ops
 """

@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Routing:
-    """Who goes where, with what weight; every loss, dispatcher and figure reads only this.
+    """Who goes where, with what weight; every loss, dispatch and figure of experts reads only this.
 
     `probs_TE` are shares, each row sums to 1 (0 where a router gave a token nothing). `weights_TE` is zero wherever
     `map_TE` is False. `index_TK` lists each token's choices, best first, with -1 where it has fewer than K, and keeps

@@ -16,7 +16,7 @@ def balanced_choice(scores_TE: Tensor) -> Tensor:
     shortest paths: every token goes where it scores most, and then, one at a time, excess tokens move along the chain
     of experts that loses the least. It is exact but for rounding in float64: the sum is within
     1e-9 * T * (largest absolute score) of the best. Of several best choices the one found follows no simple rule, but
-    NumPy finds the same. Time grows with the tokens that must move, at most T, times E squared. Scores must be finite.
+    NumPy finds the same. Time grows with the tokens that must move, at most T. Scores must be finite.
     """
     num_tokens, num_experts = scores_TE.shape
     least, most = num_tokens // num_experts, -(-num_tokens // num_experts)

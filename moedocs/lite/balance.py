@@ -49,7 +49,7 @@ def assignment_share(routings: Sequence[Routing]) -> NDArray[np.float64]:
 
 
 def pooled(routings: Sequence[Routing]) -> Routing:
-    """Several routings as one of all their tokens: layers that share a loss (as in Mixtral), or micro-batches."""
+    """Several routings as one of all their tokens: layers that share a loss, or micro-batches."""
     choices = max((routing.index_TK.shape[1] for routing in routings), default=0)
     if len({routing.map_TE.shape[1] for routing in routings}) != 1:
         raise ValueError(f"routings over {[routing.map_TE.shape[1] for routing in routings]} experts cannot be pooled")

@@ -40,7 +40,7 @@ def multinomial_overflow(num_tokens: int, shares_E: ArrayLike, capacity: int) ->
 
     Exact but for rounding: the experts come one after the other, each takes a binomial number of the tokens that are
     left, and the joint chances of tokens left and tokens dropped are carried on. Nothing is subtracted, so small
-    chances are right too. Takes about E * T^3 / 6 steps: made for hundreds of tokens, not for thousands.
+    chances are right too. Takes up to about E * T^3 / 2 steps: made for hundreds of tokens, not for thousands.
     """
     shares_E = _accepted_shares(shares_E)
     if num_tokens < 0 or capacity < 0:

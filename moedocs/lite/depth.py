@@ -37,7 +37,7 @@ def top_c(logits_BS: ArrayLike, capacity: int, *, weight: DepthWeight = "raw") -
     """The C tokens of each sequence that the router scores highest pass (Raposo et al. 2024, section 3).
 
     Not causal: whether a token passes depends on all later ones. weight="raw" multiplies the block's output by the
-    logit as it is (eq. 1), which may be negative; "sigmoid" by its sigmoid. Equal logits go to the earliest position,
+    logit as it is, which may be negative; "sigmoid" by its sigmoid. Equal logits go to the earliest position,
     as in torch. Raises ValueError for a logit that is not finite, naming its place, and unless 0 <= capacity <= S.
     """
     logits_BS = accepted_depth(logits_BS)
@@ -59,7 +59,7 @@ def random_depth(shape: tuple[int, int], capacity: int, *, generator: np.random.
 
 
 def through(x_BSD: Floats, routing: DepthRouting, block: Delta, *tables_BS: NDArray[Any]) -> Floats:
-    """x + weight * block(chosen tokens) where a token passes, and x itself, bit for bit, where it does not (eq. 1).
+    """x + weight * block(chosen tokens) where a token passes, and x itself, bit for bit, where it does not.
 
     `block` gets the chosen tokens (B, C, D) in order with their positions (B, C) in the WHOLE sequence, and returns
     what it adds to them: its own residual is not part of that. Of each further table it gets the entries (B, C) of the

@@ -60,7 +60,7 @@ def router_entropy(routing: Routing) -> float:
 
 
 def dropped_share(routing: Routing) -> float:
-    """Share of all assignments that capacity dropped; for K > 1 far more than the share of tokens left with nothing."""
+    """Share of all assignments that capacity dropped; for K > 1 often far more than the tokens left with nothing."""
     assignments = load(routing).sum()
     if assignments == 0:
         raise ValueError("the dropped share of 0 assignments is not defined")
