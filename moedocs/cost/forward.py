@@ -110,18 +110,21 @@ def _latent(attention: Latent, sequence: int, *, causal: bool) -> int:
 
 @attention_flops.register
 def _compressed(attention: Compressed, sequence: int, *, causal: bool) -> int:
-    """A token sees the summaries of the tokens up to it; one is ready when all that it stands for are there."""
     a, each = attention, 4 * attention.heads * attention.head_dim
+    scored = 2 * a.indexer.heads * a.indexer.head_dim if a.indexer else 0
     if not causal:
         summaries = sequence // a.rate if a.rate else 0
-        scored = 2 * a.indexer.heads * a.indexer.head_dim if a.indexer else 0
         return each * sequence * (sequence + summaries) + scored * sequence * summaries
-    ready = range(1, sequence + 1) if a.rate else range(0)
-    counts = [token // (a.rate or 1) for token in ready]
-    if a.indexer is None:
-        return each * (seen(sequence, a.window) + sum(counts))
-    attended = sum(min(count, a.indexer.top_k) for count in counts)
-    return each * (seen(sequence, a.window) + attended) + 2 * a.indexer.heads * a.indexer.head_dim * sum(counts)
+    ready = ready_summaries(sequence, a.rate) if a.rate else 0
+    attended = ready_summaries(sequence, a.rate, a.indexer.top_k) if a.rate and a.indexer else ready
+    return each * (seen(sequence, a.window) + attended) + scored * ready
+
+
+def ready_summaries(sequence: int, rate: int, most: int | None = None) -> int:
+    """Pairs of a token and a summary whose `rate` tokens are all among those up to it, at most `most` each."""
+    within = sequence if most is None else min(sequence, most * rate)
+    whole, rest = divmod(within, rate)
+    return rate * whole * (whole - 1) // 2 + whole * (rest + 1) + (sequence - within) * (most or 0)
 
 
 @attention_flops.register

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from moedocs.config.attention import GroupedQuery
 from moedocs.config.published import from_dict
-from moedocs.cost.forward import attention_flops, model_flops, seen
+from moedocs.cost.forward import attention_flops, model_flops, ready_summaries, seen
 from moedocs.cost.tree import active_parameters, parameter_tree
 from tests.cost.families import DRAWS, INSIDE, Drawn, made
 from tests.cost.test_published import drawn
@@ -84,6 +84,13 @@ def test_pairs_seen_are_those_of_a_loop(sequence: int, window: int) -> None:
     assert attention_flops(attention(chunk=window), sequence, causal=True) == 2 * 4 * (8 + 6) * chunked
 
 
+@given(sequence=st.integers(0, 60), rate=st.integers(1, 9), most=st.integers(1, 5))
+def test_summaries_that_are_ready_are_those_of_a_loop(sequence: int, rate: int, most: int) -> None:
+    ready = [tokens // rate for tokens in range(1, sequence + 1)]
+    assert ready_summaries(sequence, rate) == sum(ready)
+    assert ready_summaries(sequence, rate, most) == sum(min(count, most) for count in ready)
+
+
 def test_windows_and_causality_save_nothing_in_full() -> None:
     full = attention_flops(attention(), 40, causal=False)
     assert full == attention_flops(attention(window=3), 40, causal=False) == 2 * 4 * (8 + 6) * 40**2
@@ -107,6 +114,7 @@ def test_flops_add_up_over_sequences_and_three_passes(family: str) -> None:
     assert once.training.linear == 3 * once.linear
     assert once.causal <= once.full
     assert model_flops(model, 0).full == 0
+    assert model_flops(model, 10**12).full > 10**12  # closed sums, whatever the length
 
 
 MIXTRAL = {

@@ -120,6 +120,11 @@ def test_what_does_not_fit_is_refused_with_its_numbers(fields: dict[str, Any], s
     assert said in refused(**fields)
 
 
+def test_what_predicts_further_tokens_is_named_as_left_out() -> None:
+    model = from_dict({**MIXTRAL, "num_nextn_predict_layers": 2})
+    assert model.left_out == ("num_nextn_predict_layers=2: what predicts further tokens",)
+
+
 def test_null_says_nothing() -> None:
     assert from_dict({**MIXTRAL, "mystery": None}) == from_dict(MIXTRAL)
 

@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import fields as dataclass_fields
 from functools import cache
+from math import prod
 from random import Random
 
 import pytest
@@ -78,6 +79,17 @@ def test_a_drawn_model_counts_as_many_parameters_as_their_module(family: str, se
     tree = counted(family, drawn(family, seed))
     assert tree.count == sizes(model)
     assert {child.name: child.count for child in tree.children if child.count} == parts(model)
+
+
+@EACH
+def test_each_formula_gives_its_number(family: str) -> None:
+    nodes = [counted(family, drawn(family, 0))]
+    while nodes:
+        node = nodes.pop()
+        terms = re.sub(r" (layers|experts|alike)|, as .*", "", node.formula).translate({ord("×"): "*", ord("·"): "*"})
+        assert sum(prod(map(int, term.split("*"))) for term in terms.split("+")) == node.count
+        assert not node.children or sum(child.active for child in node.children) == node.active
+        nodes.extend(node.children)
 
 
 @EACH

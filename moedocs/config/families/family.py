@@ -11,7 +11,7 @@ from moedocs.config.families.placement import Every, Placement
 from moedocs.config.fields import MOST_LAYERS, Field, Fields
 
 FULL, NO_EXPERTS, USUAL = Every("full"), Every("dense"), DenseNames()
-PREDICTION = Field("num_nextn_predict_layers", 0, also=("num_mtp_layers",))
+PREDICTION = Field("num_nextn_predict_layers", None, also=("num_mtp_layers",))
 
 
 class AttentionPart(Protocol):
@@ -82,7 +82,7 @@ class Decoder:
             streams=fields.size(self.streams) if self.streams else 1,
             norm_bias=self.norm_bias,
             head_bias=fields.flag(self.head_bias),
-            left_out=(f"{extra} layers that predict further tokens",) if extra else (),
+            left_out=(f"{self.prediction.name}={extra}: what predicts further tokens",) if extra else (),
         )
 
     def _layers(self, fields: Fields, d_model: int, count: int) -> tuple[Layer, ...]:

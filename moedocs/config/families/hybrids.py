@@ -140,7 +140,7 @@ HYBRIDS = {
         mixes=QWEN_FULL,
         experts=QWEN_EXPERTS,
         networks=SPARSE,
-        prediction=Field("mtp_num_hidden_layers", 0),
+        prediction=Field("mtp_num_hidden_layers", None),
         harmless=QWEN_HARMLESS,
         only=QWEN_ONLY,
     ),

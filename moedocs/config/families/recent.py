@@ -82,7 +82,7 @@ RECENT = {
         attention={"full": Grouped(head_dim=HEAD_128, kv_heads=EIGHT, qk_norm="full")},
         experts=ExpertNames(experts=LOCAL_EXPERTS, width=WIDTH, selection_bias="buffer"),
         networks=SPARSE,
-        prediction=Field("num_mtp_modules", 0),
+        prediction=Field("num_mtp_modules", None),
         harmless=frozenset({"use_mtp", "mtp_transformer_layers"}),
         only={
             "use_routing_bias": (True,),

@@ -76,7 +76,7 @@ class Longcat:
     attention: LatentAttention = LONGCAT_LATENT
     dense: DenseNames = LONGCAT_DENSE
     experts: ExpertNames = LONGCAT_EXPERTS
-    prediction: Field = Field("num_nextn_predict_layers", 0)
+    prediction: Field = Field("num_nextn_predict_layers", None)
     harmless: frozenset[str] = frozenset({"num_key_value_heads", "head_dim", "mla_scale_q_lora", "mla_scale_kv_lora"})
     only: Mapping[str, tuple[Any, ...]] = field(
         default_factory=lambda: {"zero_expert_type": ("identity",), "attention_method": ("MLA", "mla")}
@@ -115,7 +115,7 @@ class NemotronH:
     attention: Grouped = NEMOTRON_ATTENTION
     dense: DenseNames = NEMOTRON_DENSE
     experts: ExpertNames = NEMOTRON_EXPERTS
-    prediction: Field = Field("num_nextn_predict_layers", 0)
+    prediction: Field = Field("num_nextn_predict_layers", None)
     harmless: frozenset[str] = frozenset(
         """use_mamba_kernels num_logits_to_keep mamba_hidden_act mlp_hidden_act expand time_step_min time_step_max
         time_step_limit time_step_floor chunk_size mamba_ssm_cache_dtype moe_shared_expert_overlap mtp_layers_block_type
@@ -135,7 +135,7 @@ class NemotronH:
             d_model=d_model,
             layers=tuple(kinds[word] for word in words),
             tied=fields.flag(self.tied),
-            left_out=(f"{extra} layers that predict further tokens",) if extra else (),
+            left_out=(f"{self.prediction.name}={extra}: what predicts further tokens",) if extra else (),
         )
 
     def _words(self, fields: Fields) -> tuple[str, ...]:
