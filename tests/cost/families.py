@@ -159,6 +159,10 @@ def switch(draw: Random) -> Drawn:
     }
 
 
+def qwen_windows(draw: Random) -> Drawn:
+    return {"use_sliding_window": flag(draw), "max_window_layers": draw.randint(0, 4), "sliding_window": 3}
+
+
 def qwen_moe(draw: Random, **more: Any) -> Drawn:
     drawn = with_experts(draw, "num_experts", moe_intermediate_size=draw.randint(2, 9), **more)
     step = {"decoder_sparse_step": draw.randint(1, 3), "mlp_only_layers": [0] if flag(draw) else []}
@@ -445,12 +449,28 @@ def deepseek_v4(draw: Random) -> Drawn:
     return listed_layers(draw, drawn, words) if flag(draw) else drawn
 
 
+def flint(draw: Random) -> Drawn:
+    drawn = qwen_moe(draw, shared_expert_intermediate_size=draw.randint(2, 9), head_dim=head(draw))
+    return listed_layers(draw, {**drawn, "attention_bias": flag(draw)}, WINDOWS)
+
+
+def laguna(draw: Random) -> Drawn:
+    drawn = with_experts(draw, "num_experts", head_dim=head(draw), attention_bias=flag(draw))
+    more = {"moe_intermediate_size": draw.randint(2, 9), "shared_expert_intermediate_size": draw.randint(2, 9)}
+    return listed_layers(draw, listed_networks(draw, {**drawn, **more}), WINDOWS)
+
+
 DRAWS = {
     "llama": lambda draw: {**common(draw), "attention_bias": flag(draw), "mlp_bias": flag(draw)},
     "mistral": lambda draw: {**common(draw), "head_dim": draw.choice([None, head(draw)])},
     "gpt2": gpt2,
-    "qwen2": common,
-    "qwen3": lambda draw: {**common(draw), "head_dim": head(draw), "attention_bias": flag(draw)},
+    "qwen2": lambda draw: {**common(draw), **qwen_windows(draw)},
+    "qwen3": lambda draw: {
+        **common(draw),
+        **qwen_windows(draw),
+        "head_dim": head(draw),
+        "attention_bias": flag(draw),
+    },
     "mixtral": lambda draw: with_experts(draw, "num_local_experts", head_dim=draw.choice([None, head(draw)])),
     "qwen2_moe": lambda draw: qwen_moe(draw, shared_expert_intermediate_size=draw.randint(2, 9), qkv_bias=flag(draw)),
     "qwen3_moe": lambda draw: qwen_moe(draw, head_dim=head(draw), attention_bias=flag(draw)),
@@ -474,6 +494,11 @@ DRAWS = {
     "deepseek_v32": sparse_latent,
     "glm_moe_dsa": lambda draw: with_indexers(draw, sparse_latent(draw)),
     "deepseek_v4": deepseek_v4,
+    "flint": flint,
+    "laguna": laguna,
+    "granitemoe_swa": lambda draw: with_experts(
+        draw, "num_local_experts", attention_bias=flag(draw), shared_intermediate_size=draw.randint(0, 9)
+    ),
     "axk1": lambda draw: listed_networks(draw, deepseek(draw, direct=False)),
     "ernie4_5_moe": ernie,
     "minimax_m2": lambda draw: with_experts(draw, "num_local_experts", head_dim=head(draw)),

@@ -14,6 +14,7 @@ import pytest
 from torch import nn
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from moedocs.config.attention import GroupedQuery
 from moedocs.config.families import FAMILIES, WRAPPERS
 from moedocs.config.published import from_dict, read
 from moedocs.cost.tree import Node, parameter_tree
@@ -79,6 +80,19 @@ def test_a_drawn_model_counts_as_many_parameters_as_their_module(family: str, se
     tree = counted(family, drawn(family, seed))
     assert tree.count == sizes(model)
     assert {child.name: child.count for child in tree.children if child.count} == parts(model)
+
+
+@EACH
+@pytest.mark.parametrize("seed", range(DRAWN))
+def test_windows_and_chunks_are_in_the_layers_that_they_have_them_in(family: str, seed: int) -> None:
+    config = CONFIG_MAPPING[family](**drawn(family, seed))
+    words = getattr(config, "layer_types", None) or []
+    model = from_dict({"model_type": family, **drawn(family, seed)})
+    for layer, word in zip(model.layers, words, strict=bool(words)):
+        if layer.attention and isinstance(attention := layer.attention[0], GroupedQuery):
+            assert word in ("full_attention", "sliding_attention", "chunked_attention")
+            assert attention.window == (config.sliding_window if word == "sliding_attention" else None)
+            assert attention.chunk == (config.attention_chunk_size if word == "chunked_attention" else None)
 
 
 @EACH

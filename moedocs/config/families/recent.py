@@ -10,6 +10,7 @@ from moedocs.config.families.decoders import (
     BY_STEP,
     EIGHT,
     EXPERTS,
+    GRANITE,
     LOCAL_EXPERTS,
     MLP_BIAS,
     ROUTED_EXPERTS,
@@ -40,7 +41,47 @@ MIMO = Grouped(
 COHERE = Grouped(head_dim=HEAD_128, qkv_bias=BIAS, output_bias=BIAS)
 ERNIE = Grouped(qkv_bias=USE_BIAS, output_bias=USE_BIAS, kv_heads=Field("num_key_value_heads", 4))
 
+FLINT = Grouped(
+    head_dim=HEAD_128,
+    kv_heads=Field("num_key_value_heads", 4),
+    qkv_bias=BIAS,
+    output_bias=BIAS,
+    qk_norm="head",
+    sinks=True,
+)
+LAGUNA = replace(
+    NORMED,
+    heads=Field("num_attention_heads", also=("num_attention_heads_per_layer",), each=True),
+    gate="head",
+)
+SINKING = replace(ALL_BIASED, sinks=True)
+
 RECENT = {
+    "flint": Decoder(
+        attention={"full": FLINT, "sliding": replace(FLINT, window=Field("sliding_window", 513))},
+        mixes=Listed(Every("unlisted"), Field("layer_types")),
+        experts=ExpertNames(experts=EXPERTS, shared_width=Field("shared_expert_intermediate_size")),
+        networks=Periodic(Field("decoder_sparse_step", 1), but_not=Field("mlp_only_layers")),
+    ),
+    "laguna": Decoder(
+        attention={"full": LAGUNA, "sliding": replace(LAGUNA, window=Field("sliding_window", 512))},
+        mixes=Listed(Every("full")),
+        experts=ExpertNames(
+            experts=EXPERTS, shared_width=Field("shared_expert_intermediate_size"), selection_bias="parameter"
+        ),
+        networks=AFTER_FIRST,
+        harmless=frozenset(
+            {"moe_routed_scaling_factor", "moe_apply_router_weight_on_input", "moe_router_logit_softcapping"}
+        ),
+        only={"gating": (True, "per-head")},
+    ),
+    "granitemoe_swa": Decoder(
+        attention={"full": SINKING, "sliding": replace(SINKING, window=Field("sliding_window", 128))},
+        mixes=Listed(Cycle(("full", "sliding", "sliding", "sliding"))),
+        experts=replace(GRANITE, shared_width=Field("shared_intermediate_size", 0)),
+        networks=SPARSE,
+        harmless=frozenset({"layer_rope_theta"}),
+    ),
     "glm4_moe": Decoder(
         attention={"full": replace(NORMED, head_dim=HEAD, output_bias=False, normed=Field("use_qk_norm", False))},
         experts=ExpertNames(experts=ROUTED_EXPERTS, shared=Field("n_shared_experts", 1), selection_bias="buffer"),
