@@ -7,6 +7,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
+# tables of a few tokens: waking more threads costs more than they save
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("moedocs", deadline=None, database=DirectoryBasedExampleDatabase(".cache/hypothesis"))
 # for `make mutants`: a failure need not be the simplest one, and a slow machine is none
 once = settings(
