@@ -134,7 +134,9 @@ RECENT = {
         },
     ),
     "hunyuan_v1_moe": Decoder(
-        attention={"full": replace(ALL_BIASED, qk_norm="head")},
+        attention={
+            "full": replace(ALL_BIASED, head_dim=Field("head_dim", None, also=("attention_head_dim",)), qk_norm="head")
+        },
         experts=ExpertNames(
             experts=Field("num_experts", also=("num_local_experts",), each=True),
             top_k=Field("moe_topk", also=("num_experts_per_tok",), each=True),
@@ -146,6 +148,7 @@ RECENT = {
             "use_qk_norm": (True,),
             "use_cla": (False,),
             "use_mla": (False,),
+            "mlp_bias": (False,),
             "moe_layer_num_skipped": (0,),
             "use_mixed_mlp_moe": (True,),
         },
