@@ -105,6 +105,7 @@ def test_the_mean_loss_of_micro_batches_with_their_joint_share_is_the_loss_of_th
 
 def test_the_joint_share_counts_assignments_and_not_batches() -> None:
     small, large = softmax_top_k(10 * torch.eye(2)[[0]], 1), softmax_top_k(10 * torch.eye(2)[[1] * 9], 1)
+    assert assignment_share([small]).tolist() == [1, 0]
     assert assignment_share([small, large]).tolist() == pytest.approx([0.1, 0.9])
     assert assignment_share([relu_routed(-torch.ones(3, 2))]).tolist() == [0, 0]
 

@@ -90,6 +90,10 @@ def test_a_specimen_stays_constant_while_the_real_loss_falls_with_the_imbalance(
         torch.testing.assert_close(specimen(skewed.softmax(-1)), specimen(even.softmax(-1)))
 
 
-def test_where_probabilities_underflow_the_specimens_do_move() -> None:
-    hard_BSE = (200 * torch.eye(4))[:, None].softmax(-1)
-    assert constant_sum(hard_BSE).item() < 0.5
+def test_where_all_but_one_probability_underflow_a_specimen_is_a_sum_of_squared_shares() -> None:
+    chosen_BS = torch.tensor([[0, 1], [0, 1], [0, 2], [1, 3]])
+    hard_BSE = (200 * torch.eye(4)[chosen_BS]).softmax(-1)
+    # of the four sequences, position by position
+    assert constant_sum(hard_BSE).item() == pytest.approx((9 + 1) / 16 + (4 + 1 + 1) / 16)
+    # of all eight tokens, a mean over four experts
+    assert constant_mean(hard_BSE).item() == pytest.approx((9 + 9 + 1 + 1) / 64 / 4)
