@@ -2,6 +2,7 @@
 
 from moedocs.cost.flops import ForwardPass, attention_flops, forward_flops, forward_pass, linear_flops
 from moedocs.cost.forward import ForwardFlops, model_flops
+from moedocs.cost.quantity import Quantity
 from moedocs.cost.size import (
     MATRICES_PER_FFN,
     Parameters,
@@ -13,7 +14,7 @@ from moedocs.cost.size import (
     router_parameters,
     shared_parameters,
 )
-from moedocs.cost.transformer import PUBLISHED, Quantity, quantities
+from moedocs.cost.transformer import PUBLISHED, quantities
 from moedocs.cost.tree import CONVENTIONS, Active, Node, active_parameters, parameter_tree
 
 __all__ = [

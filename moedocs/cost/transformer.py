@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from moedocs.config import RoutingConfig, TransformerConfig
 from moedocs.cost.flops import attention_flops, linear_flops
+from moedocs.cost.quantity import Quantity
 from moedocs.cost.size import attention_parameters, expert_parameters, parameters, router_parameters
 
 # Shapes as published: Mixtral, arXiv:2401.04088, table 1; Llama 2, arXiv:2307.09288, and its config.json.
@@ -24,15 +23,6 @@ PUBLISHED = {
         vocab_size=32_000, d_model=8_192, num_layers=80, num_heads=64, num_kv_heads=8, head_dim=128, d_ff=28_672
     ),
 }
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A number with its unit (`parameters`, `FLOP`, `share`) and the arithmetic behind it."""
-
-    value: float
-    unit: str
-    formula: str
 
 
 def quantities(config: TransformerConfig) -> dict[str, Quantity]:
