@@ -17,6 +17,7 @@ from moedocs.engine.balance import (
     z_loss,
 )
 from moedocs.engine.by_expert import expert_choice
+from moedocs.engine.by_hand import fast_dispatch
 from moedocs.engine.depth import DepthRouting, random_depth, through, top_c
 from moedocs.engine.depth_block import DepthBlock, Predictor
 from moedocs.engine.depth_sampling import (
@@ -28,6 +29,8 @@ from moedocs.engine.depth_sampling import (
     predictor_loss,
     sampling_loss,
 )
+from moedocs.engine.dispatch import buffer_dispatch, dense_dispatch, grouped_dispatch, sorted_dispatch
+from moedocs.engine.experts import Experts, SwiGLU, swiglu
 from moedocs.engine.information import (
     byte_category_load,
     category_load,
@@ -35,7 +38,7 @@ from moedocs.engine.information import (
     normalised_mutual_information,
     shuffled,
 )
-from moedocs.engine.layer import Experts, MoELayer, dense_dispatch, sorted_dispatch, swiglu
+from moedocs.engine.layer import MoELayer
 from moedocs.engine.metrics import (
     coefficient_of_variation,
     dead_experts,
@@ -80,6 +83,7 @@ __all__ = [
     "RoutingConfig",
     "SoftMoELayer",
     "SoftRouting",
+    "SwiGLU",
     "Trace",
     "Transformer",
     "always_skip_accuracy",
@@ -88,6 +92,7 @@ __all__ = [
     "balanced_choice",
     "balancing_loss",
     "base_assignment",
+    "buffer_dispatch",
     "byte_category_load",
     "capacity",
     "category_load",
@@ -105,7 +110,9 @@ __all__ = [
     "expert_choice",
     "expert_matching",
     "expert_similarity",
+    "fast_dispatch",
     "first_choice_agreement",
+    "grouped_dispatch",
     "gshard_top_2",
     "hash_routing",
     "hash_table",

@@ -13,7 +13,7 @@ from moedocs.config import DepthConfig
 from moedocs.engine.balance import pooled
 from moedocs.engine.depth import DepthRouting, random_depth, through, top_c
 from moedocs.engine.depth_sampling import causal_choice
-from moedocs.engine.layer import fan_in
+from moedocs.engine.experts import fan_in
 from moedocs.engine.record import Routing
 
 

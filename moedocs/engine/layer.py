@@ -1,80 +1,33 @@
-"""The MoE layer: a router, a stack of SwiGLU experts, and two dispatches that agree: the definition and the fast one.
+"""The MoE layer: a router, a stack of experts, a dispatch between them, and what shared experts add.
 
-Shapes: T tokens · D d_model · F d_ff of one expert · E num_experts · N assignments kept (at most T * K)
+Shapes: T tokens · D d_model · E num_experts · V vocab_size · K top_k
 """
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
 from torch import Generator, Tensor, nn
-from torch.nn.functional import linear, silu
+from torch.nn.functional import linear
 
 from moedocs.config import RoutingConfig
 from moedocs.engine.assignment import hash_table
 from moedocs.engine.balance import load, updated_bias
+from moedocs.engine.by_hand import fast_dispatch
+from moedocs.engine.dispatch import buffer_dispatch, dense_dispatch, grouped_dispatch, sorted_dispatch
+from moedocs.engine.experts import Experts, SwiGLU, fan_in
 from moedocs.engine.record import Routing
 from moedocs.engine.routers import route
 
-Dispatch = Literal["sorted", "dense"]
+Dispatch = Literal["fast", "sorted", "dense", "grouped", "buffers"]
 
-
-def fan_in(*shape: int, inputs: int, generator: Generator) -> nn.Parameter:
-    """Normal weights of variance 1 / inputs: applied to `inputs` numbers of unit variance they give unit variance."""
-    return nn.Parameter(torch.randn(shape, generator=generator) * inputs**-0.5)
-
-
-def swiglu(x_TD: Tensor, gate_DF: Tensor, up_DF: Tensor, down_FD: Tensor) -> Tensor:
-    """(silu(x G) * x U) W (Shazeer 2020): a gated feed-forward network of three matrices."""
-    return (silu(x_TD @ gate_DF) * (x_TD @ up_DF)) @ down_FD
-
-
-class SwiGLU(nn.Module):
-    """One such network, which sees every token."""
-
-    def __init__(self, d_model: int, d_ff: int, *, generator: Generator) -> None:
-        super().__init__()
-        self.gate_DF = fan_in(d_model, d_ff, inputs=d_model, generator=generator)
-        self.up_DF = fan_in(d_model, d_ff, inputs=d_model, generator=generator)
-        self.down_FD = fan_in(d_ff, d_model, inputs=d_ff, generator=generator)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return swiglu(x, self.gate_DF, self.up_DF, self.down_FD)
-
-
-class Experts(nn.Module):
-    """E feed-forward networks whose matrices are stacked along the first axis."""
-
-    def __init__(self, num_experts: int, d_model: int, d_ff: int, *, generator: Generator) -> None:
-        super().__init__()
-        self.gate_EDF = fan_in(num_experts, d_model, d_ff, inputs=d_model, generator=generator)
-        self.up_EDF = fan_in(num_experts, d_model, d_ff, inputs=d_model, generator=generator)
-        self.down_EFD = fan_in(num_experts, d_ff, d_model, inputs=d_ff, generator=generator)
-
-    def unbind(self) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """The three matrices of each expert; indexing inside a loop would fill a whole stack per expert backward."""
-        return list(zip(self.gate_EDF.unbind(), self.up_EDF.unbind(), self.down_EFD.unbind(), strict=True))
-
-    def forward(self, x_TD: Tensor) -> Tensor:
-        """What every expert makes of every token (T, E, D)."""
-        return torch.stack([swiglu(x_TD, *matrices) for matrices in self.unbind()], dim=1)
-
-
-def dense_dispatch(x_TD: Tensor, routing: Routing, experts: Experts) -> Tensor:
-    """The definition, y_t = sum_e w_te FFN_e(x_t): all experts see all tokens, and zero weights silence most."""
-    weights_TE = routing.weights_TE[:, : len(experts.gate_EDF)]  # no-ops come after the experts, and add nothing
-    return torch.einsum("te,ted->td", weights_TE.to(x_TD.dtype), experts(x_TD))
-
-
-def sorted_dispatch(x_TD: Tensor, routing: Routing, experts: Experts) -> Tensor:
-    """The same sum, where each expert computes only the tokens routed to it: permute, compute, unpermute."""
-    map_TE = routing.map_TE[:, : len(experts.gate_EDF)]  # no-ops come after the experts, and add nothing
-    expert_N, token_N = map_TE.T.nonzero(as_tuple=True)  # nonzero() lists row by row: sorted by expert
-    counts = map_TE.sum(0).tolist()
-    x_ND = x_TD.index_select(0, token_N)
-    groups = zip(torch.split(x_ND, counts), experts.unbind(), strict=True)
-    out_ND = torch.cat([swiglu(group_ND, *matrices) for group_ND, matrices in groups])
-    weighted_ND = out_ND * routing.weights_TE[token_N, expert_N, None].to(x_TD.dtype)
-    return torch.zeros_like(x_TD).index_add(0, token_N, weighted_ND)
+DISPATCHES: dict[Dispatch, Callable[[Tensor, Routing, Experts], Tensor]] = {
+    "fast": fast_dispatch,
+    "sorted": sorted_dispatch,
+    "dense": dense_dispatch,
+    "grouped": grouped_dispatch,
+    "buffers": buffer_dispatch,
+}
 
 
 class MoELayer(nn.Module):
@@ -95,7 +48,7 @@ class MoELayer(nn.Module):
         config: RoutingConfig,
         *,
         generator: Generator,
-        dispatch: Dispatch = "sorted",
+        dispatch: Dispatch = "fast",
         vocab_size: int | None = None,
     ) -> None:
         super().__init__()
@@ -152,8 +105,7 @@ class MoELayer(nn.Module):
             sequence_length=x.shape[-2] if x.ndim > 1 else 1,
             generator=generator,
         )
-        dispatch = dense_dispatch if self.dispatch == "dense" else sorted_dispatch
-        out_TD = dispatch(x_TD, routing, self.experts)
+        out_TD = DISPATCHES[self.dispatch](x_TD, routing, self.experts)
         if self.shared is not None:
             out_TD = out_TD + self.shared_output(x_TD)
         return out_TD.view_as(x), routing

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import normalize
 
-from moedocs.engine.layer import Experts, fan_in, swiglu
+from moedocs.engine.experts import Experts, fan_in, swiglu
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,8 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 from moedocs.config import TransformerConfig
 from moedocs.engine.depth import DepthRouting
 from moedocs.engine.depth_block import DepthBlock
-from moedocs.engine.layer import Dispatch, MoELayer, SwiGLU, fan_in
+from moedocs.engine.experts import SwiGLU, fan_in
+from moedocs.engine.layer import Dispatch, MoELayer
 from moedocs.engine.record import Routing
 
 ROTARY_BASE = 10_000.0
@@ -77,7 +78,7 @@ class Block(nn.Module):
     """x + attention(norm(x)), then that + feed-forward(norm of that)."""
 
     def __init__(
-        self, config: TransformerConfig, *, sparse: bool, generator: Generator, dispatch: Dispatch = "sorted"
+        self, config: TransformerConfig, *, sparse: bool, generator: Generator, dispatch: Dispatch = "fast"
     ) -> None:
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.d_model, eps=NORM_EPSILON)
@@ -135,7 +136,7 @@ class Output:
 class Transformer(nn.Module):
     """The decoder that a TransformerConfig describes; built under `torch.device("meta")` it only counts."""
 
-    def __init__(self, config: TransformerConfig, *, generator: Generator, dispatch: Dispatch = "sorted") -> None:
+    def __init__(self, config: TransformerConfig, *, generator: Generator, dispatch: Dispatch = "fast") -> None:
         super().__init__()
         self.config = config
         vocab, d_model = config.vocab_size, config.d_model

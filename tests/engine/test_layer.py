@@ -92,8 +92,8 @@ def test_a_bfloat16_layer_routes_in_float32() -> None:
 
 
 def test_a_layer_refuses_a_dispatch_it_does_not_know() -> None:
-    with pytest.raises(ValueError, match="dispatch='fast' must be one of sorted, dense"):
-        MoELayer(16, 8, TOP_2_OF_4, generator=seeded(), dispatch="fast")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="dispatch='slow' must be one of fast, sorted, dense, grouped, buffers"):
+        MoELayer(16, 8, TOP_2_OF_4, generator=seeded(), dispatch="slow")  # type: ignore[arg-type]
 
 
 def test_the_layer_chooses_with_its_bias() -> None:
