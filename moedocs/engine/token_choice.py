@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from moedocs.config import Groups
-from moedocs.engine.record import Routing, accepted, accepted_bias, best_first, chosen_map, routed
+from moedocs.engine.record import Routing, accepted, accepted_bias, best_first, chosen_map, routed_to
 
 
 def softmax_top_k(
@@ -38,9 +38,8 @@ def softmax_top_k(
     if groups is not None:
         scores_TE = scores_TE.masked_fill(~_open(scores_TE, groups, top_k, best=1), -torch.inf)
     index_TK = best_first(scores_TE, top_k)
-    map_TE = chosen_map(index_TK, logits_TE.shape[1])
-    weights_TE = _softmax_among(map_TE, logits_TE) if renormalise else probs_TE
-    return routed(logits_TE, probs_TE, scaling * weights_TE, index_TK, map_TE)
+    weights_TK = logits_TE.gather(1, index_TK).softmax(-1) if renormalise else probs_TE.gather(1, index_TK)
+    return routed_to(logits_TE, probs_TE, index_TK, scaling * weights_TK)
 
 
 def sigmoid_top_k(
@@ -68,10 +67,9 @@ def sigmoid_top_k(
     if groups is not None:
         ranked_TE = ranked_TE.masked_fill(~_open(biased_TE, groups, top_k, best=2), -torch.inf)
     index_TK = best_first(ranked_TE, top_k)
-    map_TE = chosen_map(index_TK, logits_TE.shape[1])
     # the softmax of logarithms divides by the sum, and survives the underflow of all scores
-    weights_TE = _softmax_among(map_TE, logs_TE) if renormalise else scores_TE
-    return routed(logits_TE, logs_TE.softmax(-1), scaling * weights_TE, index_TK, map_TE)
+    weights_TK = logs_TE.gather(1, index_TK).softmax(-1) if renormalise else scores_TE.gather(1, index_TK)
+    return routed_to(logits_TE, logs_TE.softmax(-1), index_TK, scaling * weights_TK)
 
 
 def top_k_softmax(logits_TE: Tensor, top_k: int) -> Routing:
@@ -82,9 +80,7 @@ def top_k_softmax(logits_TE: Tensor, top_k: int) -> Routing:
     """
     logits_TE = accepted(logits_TE)
     index_TK = best_first(logits_TE, top_k)
-    weights_TK = logits_TE.gather(1, index_TK).softmax(-1)
-    weights_TE = torch.zeros_like(logits_TE).scatter(1, index_TK, weights_TK)
-    return routed(logits_TE, logits_TE.softmax(-1), weights_TE, index_TK)
+    return routed_to(logits_TE, logits_TE.softmax(-1), index_TK, logits_TE.gather(1, index_TK).softmax(-1))
 
 
 def switch_top_1(logits_TE: Tensor) -> Routing:
@@ -93,10 +89,6 @@ def switch_top_1(logits_TE: Tensor) -> Routing:
     The weight stays below 1: renormalised it would be 1 whatever the logits, and the router would learn nothing.
     """
     return softmax_top_k(logits_TE, 1, renormalise=False)
-
-
-def _softmax_among(map_TE: Tensor, logits_TE: Tensor) -> Tensor:
-    return logits_TE.masked_fill(~map_TE, -torch.inf).softmax(-1)
 
 
 def _open(scores_TE: Tensor, groups: Groups, top_k: int, *, best: int) -> Tensor:
