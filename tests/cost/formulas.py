@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from moedocs.cost.quantity import Quantity
 
-SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "^": "~"})
+SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "^": "~", "²": "~2"})
 FUNCTIONS = {"C": math.comb, "min": min, "max": max}
 
 
