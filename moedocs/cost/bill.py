@@ -1,0 +1,118 @@
+"""Everything that a model costs for a given load, each number with its arithmetic: what the prompt and a page show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from moedocs.config.architecture import Architecture
+from moedocs.config.attention import Attention
+from moedocs.cost.cache import cache_bytes, kv_elements_per_token
+from moedocs.cost.formulas import attention_formula
+from moedocs.cost.forward import TRAINING, attention_flops, model_flops
+from moedocs.cost.memory import Layout, weight_bytes_per_device
+from moedocs.cost.precision import PRECISIONS, weight_bytes
+from moedocs.cost.quantity import Quantity, known, whole_numbers
+from moedocs.cost.tree import CONVENTIONS, Node, active_parameters, parameter_tree
+from moedocs.cost.weight import EMBEDDING, HEAD, POSITIONS
+from moedocs.cost.weights import model_weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What a model is asked to do: `batch` sequences of `sequence` tokens, on so many devices, in one precision."""
+
+    sequence: int = 4096
+    batch: int = 1
+    devices: int = 1
+    precision: str = "bf16"
+
+    def __post_init__(self) -> None:
+        whole_numbers(1, sequence=self.sequence, batch=self.batch, devices=self.devices)
+        known("precision", self.precision, PRECISIONS)
+
+
+def bill(model: Architecture, load: Load) -> dict[str, Quantity]:
+    """Each number by its name; a point in a name leads into a group."""
+    return {**_parameters(model), **_flops(model, load), **_memory(model, load)}
+
+
+def as_json(model: Architecture, load: Load) -> dict[str, Any]:
+    """The same as plain numbers in groups, with the parameter tree and, by the same names, the formulas."""
+    numbers = bill(model, load)
+    report: dict[str, Any] = {"architecture": model.name}
+    for name, quantity in numbers.items():
+        *groups, last = name.split(".")
+        inner = report
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[last] = quantity.value
+    report["parameter_tree"] = _node(parameter_tree(model))
+    report["load"] = {name: getattr(load, name) for name in Load.__dataclass_fields__}
+    report["left_out"], report["filled"] = list(model.left_out), list(model.filled)
+    report["formulas"] = {name: quantity.formula for name, quantity in numbers.items()}
+    return report
+
+
+def _node(node: Node) -> dict[str, Any]:
+    own = {"name": node.name, "parameters": node.count, "active": node.active, "formula": node.formula}
+    return own | ({"children": [_node(child) for child in node.children]} if node.children else {})
+
+
+def _parameters(model: Architecture) -> dict[str, Quantity]:
+    tree, active = parameter_tree(model), active_parameters(model)
+    used = " + ".join(str(child.active) for child in tree.children)
+    looked_up = [] if model.tied else [tree.part(EMBEDDING)]
+    looked_up += [tree.part(POSITIONS)] if model.positions else []
+    vocabulary = [count for part in (EMBEDDING, POSITIONS, HEAD) if (count := tree.part(part))]
+    formulas = (
+        used,
+        " − ".join(str(count) for count in (tree.active, *looked_up)),
+        " − ".join(str(count) for count in (tree.active, *vocabulary)),
+    )
+    return {
+        "total_parameters": Quantity(tree.count, "parameters", tree.formula),
+        **{
+            f"active_parameters.{name}": Quantity(getattr(active, name), "parameters", formula)
+            for name, formula in zip(CONVENTIONS, formulas, strict=True)
+        },
+    }
+
+
+def _flops(model: Architecture, load: Load) -> dict[str, Quantity]:
+    flops = model_flops(model, load.sequence, load.batch)
+    products = sum(weight.products * layers for weight, layers in model_weights(model))
+    named = {
+        "linear": Quantity(flops.linear, "FLOP", f"2 × {products} products × {load.batch}·{load.sequence} tokens"),
+        "attention_full": Quantity(flops.attention_full, "FLOP", _attention(model, load, causal=False)),
+        "attention_causal": Quantity(flops.attention_causal, "FLOP", _attention(model, load, causal=True)),
+    }
+    forward = {f"forward_flops.{name}": one for name, one in named.items()}
+    training = {
+        f"training_flops.{name}": Quantity(TRAINING * one.value, "FLOP", f"{TRAINING} × {one.value}")
+        for name, one in named.items()
+    }
+    return forward | training
+
+
+def _attention(model: Architecture, load: Load, *, causal: bool) -> str:
+    every: Counter[Attention] = Counter(
+        attention for layer in (*model.encoder, *model.layers) for attention in layer.attention
+    )
+    terms = [
+        f"{layers} layers × ({attention_formula(attention, load.sequence, causal=causal)})"
+        for attention, layers in every.items()
+        if attention_flops(attention, load.sequence, causal=causal)
+    ]
+    return f"{load.batch} sequences × ({' + '.join(terms)})" if terms else "0"
+
+
+def _memory(model: Architecture, load: Load) -> dict[str, Quantity]:
+    layout = Layout(devices=load.devices)
+    return {
+        **{f"weight_bytes.{name}": weight_bytes(model, name) for name in PRECISIONS},
+        "weight_bytes_per_device": weight_bytes_per_device(model, load.precision, layout),
+        "kv_elements_per_token": kv_elements_per_token(model),
+        "cache_bytes": cache_bytes(model, load.sequence, load.batch),
+    }

@@ -1,0 +1,96 @@
+"""The arithmetic that is shown gives the number that it stands under."""
+
+import re
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moedocs.config.attention import (
+    AttentionExperts,
+    Compressed,
+    Convolution,
+    DeltaNet,
+    GroupedQuery,
+    Indexer,
+    KimiDelta,
+    Latent,
+    Lightning,
+    Mamba,
+    Mamba2,
+)
+from moedocs.cost import atlas
+from moedocs.cost.bill import Load, bill
+from moedocs.cost.formulas import attention_formula
+from moedocs.cost.forward import attention_flops
+
+SIZE = st.integers(1, 9)
+MAYBE = st.none() | SIZE
+INDEXERS = st.none() | st.builds(Indexer, heads=SIZE, head_dim=SIZE, top_k=SIZE, own=st.booleans())
+GROUPED = st.builds(
+    GroupedQuery,
+    heads=SIZE.map(lambda groups: 2 * groups),
+    kv_heads=st.just(2),
+    head_dim=SIZE,
+    value_dim=SIZE,
+    window=MAYBE,
+    chunk=MAYBE,
+    cross=st.booleans(),
+    bidirectional=st.booleans(),
+)
+LATENT = st.builds(
+    Latent, heads=SIZE, query_rank=SIZE, kv_rank=SIZE, nope_dim=SIZE, rope_dim=SIZE, value_dim=SIZE, indexer=INDEXERS
+)
+COMPRESSED = st.builds(
+    Compressed,
+    heads=SIZE,
+    head_dim=SIZE,
+    query_rank=SIZE,
+    groups=st.just(1),
+    output_rank=SIZE,
+    window=SIZE,
+    rate=MAYBE,
+    indexer=st.none() | st.builds(Indexer, heads=SIZE, head_dim=SIZE, top_k=SIZE),
+)
+OTHERS = st.sampled_from(
+    [
+        AttentionExperts(experts=8, top_k=2, kv_heads=4, head_dim=5),
+        Lightning(heads=3, head_dim=5),
+        DeltaNet(key_heads=2, value_heads=3, key_dim=4, value_dim=5, kernel=4),
+        KimiDelta(heads=3, head_dim=5, kernel=4),
+        Mamba(inner=12, state=3, kernel=4, step_rank=2),
+        Mamba2(heads=3, head_dim=4, groups=1, state=5, kernel=4),
+        Convolution(kernel=3),
+    ]
+)
+
+
+def evaluated(formula: str) -> Fraction:
+    """A formula without its words, computed exactly."""
+    signs = str.maketrans({"×": "*", "·": "*", "−": "-", "÷": "/"})
+    plain = re.sub(r"[a-z]+", "", formula).translate(signs)
+    assert re.fullmatch(r"[0-9.+*/()\s²-]+", plain), plain
+    value = eval(re.sub(r"[0-9.]+", r"Fraction('\g<0>')", plain).replace("²", "**2"))
+    assert isinstance(value, Fraction)
+    return value
+
+
+@given(attention=GROUPED | LATENT | COMPRESSED | OTHERS, sequence=st.integers(0, 40), causal=st.booleans())
+def test_attention_costs_what_its_formula_says(attention: object, sequence: int, causal: bool) -> None:
+    formula = attention_formula(attention, sequence, causal=causal)
+    assert evaluated(formula) == attention_flops(attention, sequence, causal=causal)
+
+
+def test_what_is_no_attention_has_no_formula() -> None:
+    with pytest.raises(TypeError, match="no formula for int"):
+        attention_formula(3, 4, causal=True)
+
+
+@pytest.mark.parametrize("key", atlas.models())
+def test_every_number_of_a_bill_is_what_its_formula_says(key: str) -> None:
+    numbers = bill(atlas.models()[key].architecture, Load(sequence=321, batch=2, devices=3, precision="int4"))
+    for name, quantity in numbers.items():
+        assert evaluated(quantity.formula) == quantity.value, name
+        for part in quantity.parts:
+            assert evaluated(part.formula) == part.value, f"{name}, {part.name}"
