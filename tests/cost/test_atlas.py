@@ -1,11 +1,13 @@
 """The atlas: every model counted, and every published figure held to the count or to the reason why it differs."""
 
+import json
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 import pytest
 
+from moedocs.config.published import from_dict
 from moedocs.config.shape import from_shape
 from moedocs.cost.atlas import Model, models, rounded
 from moedocs.cost.tree import active_parameters, parameter_tree
@@ -13,6 +15,23 @@ from moedocs.cost.tree import active_parameters, parameter_tree
 EACH = pytest.mark.parametrize("key", models())
 NOT_LINES = ("config", "shape", "year")
 LEAST = 30  # models with experts
+# What most files have too, and what moves no number.
+USUAL: dict[str, Any] = {
+    "architectures": ["ForCausalLM"],
+    "bos_token_id": 1,
+    "eos_token_id": [2, 3],
+    "hidden_act": "silu",
+    "initializer_range": 0.02,
+    "max_position_embeddings": 32768,
+    "rms_norm_eps": 1e-05,
+    "rope_scaling": None,
+    "rope_theta": 1000000.0,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.40.0",
+    "use_cache": True,
+    "attention_dropout": 0.0,
+    "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
+}
 SMALL: dict[str, object] = {
     "vocab_size": 100,
     "d_model": 8,
@@ -43,6 +62,13 @@ def test_whoever_has_no_difference_has_a_figure_or_says_that_none_was_read(key: 
 def test_a_model_of_experts_says_how_it_routes(key: str) -> None:
     model = models()[key]
     assert bool(model.architecture.experts) == bool(model.routing)
+
+
+@pytest.mark.parametrize("key", [key for key, model in models().items() if model.config])
+def test_what_the_atlas_leaves_out_of_a_file_moves_no_number(key: str) -> None:
+    fields = json.loads(models()[key].config)
+    whole = from_dict({**USUAL, **fields, "max_position_embeddings": fields.get("n_positions", 32768)})
+    assert parameter_tree(whole) == models()[key].tree
 
 
 def test_the_atlas_goes_from_2020_to_today_in_order() -> None:

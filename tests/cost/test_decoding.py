@@ -14,13 +14,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from moedocs.config.attention import Latent
 from moedocs.config.fields import shown
 from moedocs.config.published import from_dict
+from moedocs.cost.atlas import models
 from moedocs.cost.decoding import LATENTS, step_attention, step_flops, step_flops_without_cache
 from moedocs.cost.forward import attention_flops, model_flops
 from moedocs.cost.weight import HEAD
 from moedocs.cost.weights import model_weights
 from tests.cost.families import DRAWS
 from tests.cost.formulas import assert_each_formula_gives_its_number
-from tests.cost.models import MODELS
 from tests.cost.test_forward import runnable
 from tests.cost.test_published import drawn
 
@@ -95,9 +95,9 @@ def test_a_step_adds_to_the_forward_pass_what_the_last_token_took(family: str) -
             assert step_flops(model, context, 3, latents="expanded").value == longer.causal - shorter.causal
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", models())
 def test_formulas_of_steps_give_their_numbers(name: str) -> None:
-    model = from_dict(MODELS[name].fields)
+    model = models()[name].architecture
     for latents in LATENTS:
         assert_each_formula_gives_its_number(step_flops(model, 5000, 3, latents=latents))
     assert_each_formula_gives_its_number(step_flops_without_cache(model, 5000, 3))
@@ -105,7 +105,7 @@ def test_formulas_of_steps_give_their_numbers(name: str) -> None:
 
 @given(context=st.integers(1, 10**6), batch=st.integers(1, 50))
 def test_without_a_cache_a_step_is_the_forward_pass_with_one_head(context: int, batch: int) -> None:
-    model = from_dict(MODELS["mixtral-8x7b"].fields)
+    model = models()["mixtral-8x7b"].architecture
     head = sum(2 * weight.products for weight, _ in model_weights(model) if weight.part == HEAD)
     whole = model_flops(model, context, batch)
     found = step_flops_without_cache(model, context, batch)
@@ -115,14 +115,14 @@ def test_without_a_cache_a_step_is_the_forward_pass_with_one_head(context: int, 
 
 
 def test_absorbing_pays_where_latents_would_be_rebuilt_and_costs_more_than_expanded_keys() -> None:
-    model = from_dict(MODELS["deepseek-v3"].fields)
+    model = models()["deepseek-v3"].architecture
     absorbed, rebuilt, expanded = (step_flops(model, 4096, latents=way).value for way in LATENTS)
     assert expanded < absorbed < rebuilt
     assert rebuilt > 50 * expanded
 
 
 def test_projections_and_scores_of_mixtral_meet_at_five_thousand_keys() -> None:
-    attention = from_dict(MODELS["mixtral-8x7b"].fields).layers[0].attention[0]
+    attention = models()["mixtral-8x7b"].architecture.layers[0].attention[0]
     assert attention_flops(attention, 1, causal=True) == 16_384
     projections = 2 * 41_943_040
     assert projections / 16_384 == 5120
@@ -131,7 +131,7 @@ def test_projections_and_scores_of_mixtral_meet_at_five_thousand_keys() -> None:
 
 @pytest.mark.parametrize("value", [-1, 10**30, True, "4", None, 1.5, float("nan"), 10**5000], ids=shown)
 def test_numbers_that_mean_no_good_are_refused_by_name(value: Any) -> None:
-    model = from_dict(MODELS["mixtral-8x7b"].fields)
+    model = models()["mixtral-8x7b"].architecture
     for name, attempt in {
         "context": lambda: step_flops(model, value),
         "batch": lambda: step_flops(model, 1, value),

@@ -12,12 +12,12 @@ from moedocs.config.architecture import Architecture
 from moedocs.config.fields import shown
 from moedocs.config.published import from_dict
 from moedocs.cost import forward_pass, linear_flops
+from moedocs.cost.atlas import models
 from moedocs.cost.cache import cache_bytes
 from moedocs.cost.decoding import step_flops
 from moedocs.cost.depth import depth_cache_bytes, depth_flops, depth_step_flops, integrated_flops
 from moedocs.cost.forward import model_flops
 from tests.cost.formulas import assert_each_formula_gives_its_number
-from tests.cost.models import MODELS
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 50,
@@ -62,9 +62,9 @@ def test_routed_blocks_take_what_the_trained_model_takes(
     assert depth_flops(model, depth, length, 3).value == passed.total_causal
 
 
-@pytest.mark.parametrize("name", sorted(set(MODELS) - {"switch-base-128", "nllb-moe-54b"}))
+@pytest.mark.parametrize("name", [name for name, one in models().items() if not one.architecture.encoder])
 def test_at_capacity_one_it_is_the_model_and_its_routers(name: str) -> None:
-    model = from_dict(MODELS[name].fields)
+    model = models()[name].architecture
     found = depth_flops(model, DepthConfig(capacity=1.0), 600, 2)
     assert found.value - found.part("routers of depth") == model_flops(model, 600, 2).causal
     assert (
@@ -113,7 +113,7 @@ def test_no_op_experts_take_their_share_from_the_others(no_ops: int, length: int
 def test_what_has_no_blocks_to_route_is_refused() -> None:
     for name in ("switch-base-128", "nllb-moe-54b"):
         with pytest.raises(ValueError, match="has an encoder"):
-            depth_flops(from_dict(MODELS[name].fields), DepthConfig(capacity=0.5), 10)
+            depth_flops(models()[name].architecture, DepthConfig(capacity=0.5), 10)
     _, dense = twins(0)
     with pytest.raises(ValueError, match="every=6 routes none of the 5 layers"):
         depth_flops(dense, DepthConfig(capacity=0.5, every=6), 10)

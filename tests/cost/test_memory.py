@@ -15,6 +15,7 @@ from torch import nn
 from moedocs.config.architecture import Architecture
 from moedocs.config.fields import shown
 from moedocs.config.published import from_dict
+from moedocs.cost.atlas import models
 from moedocs.cost.cache import cache_bytes, kv_elements_per_token, model_cache
 from moedocs.cost.memory import RECIPES, Layout, offloaded, training_bytes, weight_bytes_per_device
 from moedocs.cost.precision import PRECISIONS, stored, weight_bytes
@@ -22,7 +23,6 @@ from moedocs.cost.tree import parameter_tree
 from moedocs.cost.weight import ATTENTION, EMBEDDING, NORMS, ROUTED, ROUTERS, Weight
 from tests.cost.families import DRAWS, made
 from tests.cost.formulas import assert_each_formula_gives_its_number
-from tests.cost.models import MODELS
 from tests.cost.test_published import drawn
 
 GB, GIB = 10**9, 2**30
@@ -30,7 +30,7 @@ KEPT = 6  # tokens that the caches hold
 
 
 def published(name: str) -> Architecture:
-    return from_dict(MODELS[name].fields)
+    return models()[name].architecture
 
 
 def test_mixtral_takes_what_its_parameters_say() -> None:
@@ -85,7 +85,7 @@ def test_what_is_no_large_matrix_keeps_sixteen_bits(name: str) -> None:
     assert stored(Weight(ROUTED, "up", (4096, 4096)), how).bits < 16
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", models())
 def test_shorter_numbers_take_less_and_formulas_give_their_numbers(name: str) -> None:
     model = published(name)
     sizes = {one: weight_bytes(model, one) for one in PRECISIONS}
