@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import cache, cached_property
 from pathlib import Path
 
-from moedocs.config.architecture import Architecture
+from moedocs.config.architecture import Architecture, Experts
 from moedocs.config.published import read
 from moedocs.config.shape import from_shape
 from moedocs.cost.tree import CONVENTIONS, Active, Node, active_parameters, parameter_tree
@@ -59,6 +59,24 @@ class Model:
     @cached_property
     def active_counted(self) -> Active:
         return active_parameters(self.architecture)
+
+    @property
+    def experts(self) -> Experts | None:
+        """A layer of experts: the last, where a few differ. None in a dense model."""
+        return self.architecture.experts[-1] if self.architecture.experts else None
+
+    @property
+    def sparsity(self) -> float:
+        """Experts per chosen one, N ÷ k; shared ones and no-ops left out. 1 in a dense model."""
+        return self.experts.experts / self.experts.top_k if self.experts else 1.0
+
+    @property
+    def granularity(self) -> float:
+        """Into how many experts one network of the usual 4·D is cut (Ludziejewski et al. 2024): 4·D ÷ their width.
+
+        With a gate the usual width is 8/3·D for as many parameters, so compare like with like. 0 in a dense model.
+        """
+        return 4 * self.architecture.d_model / self.experts.width if self.experts else 0.0
 
     @property
     def differing(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """`moedocs cost CONFIG.json`: what a model costs, read from the config.json that it is published with."""
 
 import argparse
+import io
 import json
 import sys
 from difflib import get_close_matches
@@ -50,6 +51,8 @@ def _list() -> None:
 
 
 def _cost(arguments: argparse.Namespace) -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that knows no × must not stop the answer
+        sys.stdout.reconfigure(errors="replace")
     if arguments.atlas:
         _list()
         return 0

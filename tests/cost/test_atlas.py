@@ -83,6 +83,13 @@ def test_the_models_that_have_a_card_of_their_own_are_there() -> None:
     assert {"gpt-oss-20b", "gpt-oss-120b", "olmoe-1b-7b"} <= set(models())
 
 
+def test_sparsity_and_granularity_are_those_of_the_experts() -> None:
+    dense, few, many = (models()[key] for key in ("gpt2", "mixtral-8x7b", "deepseek-v3"))
+    assert (dense.experts, dense.sparsity, dense.granularity) == (None, 1, 0)
+    assert (few.sparsity, few.granularity) == (8 / 2, 4 * 4096 / 14336)
+    assert (many.sparsity, many.granularity) == (256 / 8, 4 * 7168 / 2048)
+
+
 @pytest.mark.parametrize(
     ("count", "like", "expected"),
     [

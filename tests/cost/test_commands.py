@@ -257,6 +257,14 @@ def test_a_count_is_said_in_four_digits_and_a_word(count: int, said: str) -> Non
     assert short(count) == said
 
 
+def test_a_terminal_that_knows_no_multiplication_sign_gets_an_answer_too() -> None:
+    words = [sys.executable, "-W", "error", "-m", "moedocs", "cost", "gpt2", "--explain"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, check=False, env=environment)
+    assert done.returncode == 0
+    assert b"12 layers ? 768?768" in done.stdout
+
+
 def test_at_the_prompt_neither_torch_nor_numpy_is_loaded() -> None:
     script = (
         "import sys; from moedocs.cli import main; main(['cost', 'mixtral-8x7b']); "
