@@ -78,7 +78,8 @@ class _Sorted(torch.autograd.Function):
             dhidden_nF.mul_(weights_n1)
             dup_nF = silu_nF.mul_(dhidden_nF)
             dgate_nF = torch.ops.aten.silu_backward(dhidden_nF.mul_(up_nF), gate_nF)
-            torch.mm(rows_nD.T, dgate_nF, out=dgate_DF)
-            torch.mm(rows_nD.T, dup_nF, out=dup_DF)
+            rows_Dn = rows_nD.T
+            torch.mm(rows_Dn, dgate_nF, out=dgate_DF)
+            torch.mm(rows_Dn, dup_nF, out=dup_DF)
             torch.mm(dgate_nF, gate_FD, out=rows_nD).addmm_(dup_nF, up_FD)
         return torch.zeros_like(x_TD).index_add_(0, token_N, rows_ND), dweights_N, *dstacks, None, None

@@ -40,7 +40,7 @@ def routed(
 
 def routed_to(logits_TE: Tensor, probs_TE: Tensor, index_TK: Tensor, weights_TK: Tensor) -> Routing:
     """The record of a choice before capacity in which every token has K experts, `weights_TK` being theirs in order."""
-    weights_TE = torch.zeros_like(logits_TE).scatter(1, index_TK, weights_TK)
+    weights_TE = torch.zeros_like(logits_TE).scatter_(1, index_TK, weights_TK)
     map_TE = chosen_map(index_TK, logits_TE.shape[1])
     return Routing(logits_TE, probs_TE, map_TE, weights_TE, index_TK, torch.zeros_like(map_TE))
 
@@ -48,7 +48,7 @@ def routed_to(logits_TE: Tensor, probs_TE: Tensor, index_TK: Tensor, weights_TK:
 def chosen_map(index_TK: Tensor, num_experts: int) -> Tensor:
     """True where a token chose an expert (T, E); every entry of `index_TK` is an expert."""
     map_TE = torch.zeros(len(index_TK), num_experts, dtype=torch.bool, device=index_TK.device)
-    return map_TE.scatter(1, index_TK, True)
+    return map_TE.scatter_(1, index_TK, True)
 
 
 def best_first(scores_TE: Tensor, top_k: int) -> Tensor:
