@@ -105,7 +105,7 @@ WRONG = {
     "cell nonsense": r"unknown figure 'nonsense'; there are: balance",
     "cell cost": r"figure 'cost' has no cell; write one in figures/cells/cost\.py",
     "value mixtral-8x7b": r"value needs a source and a name, such as 'mixtral-8x7b active'; it has 'mixtral-8x7b'",
-    "value mixtral-9x9b active": r"unknown model 'mixtral-9x9b'; there are: mixtral-8x7b, llama-2-70b",
+    "value mixtral-9x9b active": r"unknown model 'mixtral-9x9b'; near are: mixtral-8x7b, mixtral-8x22b",
     "value mixtral-8x7b weight": r"mixtral-8x7b has no quantity 'weight'; it has: total, active",
     "value mixtral-8x7b active as=share": r"mixtral-8x7b active has a unit, parameters: as=share is for",
     "value mixtral-8x7b active digit=3": r"unknown option 'digit'; value has: as, digits",

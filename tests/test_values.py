@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moedocs import cost
-from moedocs.cost import Quantity
+from moedocs.cost import Quantity, atlas
+from moedocs.cost.quoted import quoted
 from moedocs.lab import records
 from moedocs.site import values
 
@@ -87,9 +87,9 @@ def test_rounding_keeps_the_significant_digits_and_never_writes_an_exponent(quan
         assert 1 <= number < 1000
 
 
-def test_every_quantity_of_every_published_shape_can_be_named_and_told(tmp_path: Path) -> None:
-    for model, config in cost.PUBLISHED.items():
-        for name, quantity in cost.quantities(config).items():
+def test_every_quantity_of_every_published_model_can_be_named_and_told(tmp_path: Path) -> None:
+    for model, published in atlas.models().items():
+        for name, quantity in quoted(published).items():
             assert values.look_up((model, name), tmp_path) == quantity
             assert values.shown(quantity).strip()
 

@@ -1,6 +1,6 @@
 """Numbers in prose: a reference names where a number comes from, the build fills it in with unit and rounding.
 
-{{ value mixtral-8x7b active }}                          a quantity of a published shape, from moedocs.cost
+{{ value mixtral-8x7b active }}                          a quantity of a model of the atlas, moedocs.cost.quoted
 {{ value mixtral-8x7b total over mixtral-8x7b active }}  a ratio of two
 {{ value record/balance largest_share.none as=share }}   a result of a record, by its path
 {{ value figure/load-per-expert dropped }}               a fact that a figure states about its own rows
@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 import math
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from moedocs import cost
-from moedocs.cost import Quantity
+from moedocs.cost import Quantity, atlas
+from moedocs.cost.quoted import quoted
 from moedocs.lab import records
 from moedocs.problem import Problem
 from moedocs.site import figures
@@ -89,11 +90,10 @@ def _significant(value: float, digits: int) -> float:
 
 
 def _of_model(name: str) -> dict[str, Quantity]:
-    if name not in cost.PUBLISHED:
-        raise UnknownValue(
-            f"unknown model {name!r}; there are: {', '.join(cost.PUBLISHED)}, and record/NAME and figure/NAME"
-        )
-    return cost.quantities(cost.PUBLISHED[name])
+    if name not in (models := atlas.models()):
+        near = ", ".join(get_close_matches(name, models, n=3)) or "moedocs cost --atlas lists them"
+        raise UnknownValue(f"unknown model {name!r}; near are: {near}; and there are record/NAME and figure/NAME")
+    return quoted(models[name])
 
 
 def _of_record(name: str, path: str, unit: str | None) -> Quantity:
