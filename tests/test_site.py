@@ -125,7 +125,7 @@ WRONG = {
     "value figure/cost nonsense": r"figure/cost has no quantity 'nonsense'; it has: ",
     "cite nobody-1900": r"unknown citation 'nobody-1900'; the bibliography has: shazeer-2017",
     "code moedocs.nonsense.x": r"no code named 'moedocs\.nonsense\.x'; write it as moedocs\.",
-    "code moedocs.cost.nonsense": r"no definition of 'moedocs\.cost\.nonsense'; the module has: Parameters,",
+    "code moedocs.cost.size.nonsense": r"no definition of 'moedocs\.cost\.size\.nonsense'; the module has: Parameters,",
 }
 
 
@@ -171,7 +171,7 @@ PAGES = {
         "# Deep\n\nStores {{ value mixtral-8x7b total }} {{ cite mixtral-2024 }}.\n\n"
         "| a | b |\n|---|---|\n| {{ value mixtral-8x7b active }} | `{{ value mixtral-8x7b active }}` |\n\n"
         "!!! note\n\n    {{ figure balance }}\n\n{{ figure one-token }}\n\n"
-        "```text\n{{ figure cost }}\n```\n\n{{ code moedocs.cost.expert_parameters }}\n"
+        "```text\n{{ figure cost }}\n```\n\n{{ code moedocs.cost.size.expert_parameters }}\n"
     ),
 }
 
