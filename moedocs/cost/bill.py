@@ -8,7 +8,9 @@ from typing import Any
 
 from moedocs.config.architecture import Architecture
 from moedocs.config.attention import Attention
+from moedocs.cost.batch import step_bytes
 from moedocs.cost.cache import cache_bytes, kv_elements_per_token
+from moedocs.cost.decoding import step_flops
 from moedocs.cost.formulas import attention_formula
 from moedocs.cost.forward import TRAINING, attention_flops, model_flops
 from moedocs.cost.memory import Layout, weight_bytes_per_device
@@ -35,7 +37,7 @@ class Load:
 
 def bill(model: Architecture, load: Load) -> dict[str, Quantity]:
     """Each number by its name; a point in a name leads into a group."""
-    return {**_parameters(model), **_flops(model, load), **_memory(model, load)}
+    return {**_parameters(model), **_flops(model, load), **_memory(model, load), **_step(model, load)}
 
 
 def as_json(model: Architecture, load: Load) -> dict[str, Any]:
@@ -115,4 +117,12 @@ def _memory(model: Architecture, load: Load) -> dict[str, Quantity]:
         "weight_bytes_per_device": weight_bytes_per_device(model, load.precision, layout),
         "kv_elements_per_token": kv_elements_per_token(model),
         "cache_bytes": cache_bytes(model, load.sequence, load.batch),
+    }
+
+
+def _step(model: Architecture, load: Load) -> dict[str, Quantity]:
+    """One token more for each sequence, which has been read and cached."""
+    return {
+        "decoding_step.flops": step_flops(model, load.sequence, load.batch),
+        "decoding_step.bytes_read": step_bytes(model, load.batch, load.sequence, load.precision),
     }

@@ -17,6 +17,8 @@ OF = {
     "weight_bytes_per_device": "in {precision}, the experts divided among devices: {devices}",
     "kv_elements_per_token": "of one sequence, while no window is full",
     "cache_bytes": "of {batch} × {sequence} tokens, 2 bytes per element",
+    "decoding_step.flops": "one token more for each of {batch} × {sequence}",
+    "decoding_step.bytes_read": "in {precision}: weights that some token uses, and the caches",
 }
 
 
@@ -30,6 +32,11 @@ def short(count: float) -> str:
     """A count as one says it: four digits and a word."""
     size = next((size for size in range(len(PREFIXES)) if count < 999.95 * 1000**size), len(PREFIXES) - 1)
     return f"{count / 1000**size:,.4g} {PREFIXES[size]}".strip() if size else f"{count:,.4g}"
+
+
+def full(value: float) -> str:
+    """Every digit of a whole number; of another, which is an average, those before the point."""
+    return f"{value:,}" if isinstance(value, int) or value < 1000 else f"{value:,.0f}"
 
 
 def _tree(model: Architecture, explain: bool) -> Iterator[str]:
@@ -56,7 +63,7 @@ def _numbers(numbers: dict[str, Quantity], load: Load, explain: bool) -> Iterato
             yield _title(head, load)
         group = head
         label = f"{'  ' * bool(head)}{last.replace('_', ' ')}"
-        yield f"{label:<{WIDE}}{quantity.value:>{NUMBER},}  {_unit(quantity)}"
+        yield f"{label:<{WIDE}}{full(quantity.value):>{NUMBER}}  {_unit(quantity)}"
         if name in OF:
             yield f"  {OF[name].format(**asdict(load))}"
         if explain:
@@ -65,9 +72,15 @@ def _numbers(numbers: dict[str, Quantity], load: Load, explain: bool) -> Iterato
 
 def _explained(quantity: Quantity, convention: str) -> Iterator[str]:
     yield f"    = {quantity.formula}"
-    yield from (f"      {part.name}: {part.value:,} = {part.formula}" for part in quantity.parts)
+    yield from _parts(quantity, 3)
     if convention:
         yield f"      {convention}"
+
+
+def _parts(quantity: Quantity, depth: int) -> Iterator[str]:
+    for part in quantity.parts:
+        yield f"{'  ' * depth}{part.name}: {full(part.value)} = {part.formula}"
+        yield from _parts(part, depth + 1)
 
 
 def _title(group: str, load: Load) -> str:

@@ -67,6 +67,14 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return err
 
 
+def test_help_tells_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["cost", "--help"])
+    out = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert all(f"--{name}" in out for name in ("sequence", "batch", "devices", "precision", "json", "explain", "atlas"))
+
+
 def test_the_json_has_what_a_script_reads(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = answer(capsys, str(config), "--sequence", "100", "--batch", "3")
     model, flops = read(MIXTRAL), model_flops(read(MIXTRAL), 100, 3)
@@ -156,6 +164,14 @@ def test_more_devices_hold_fewer_experts_each(capsys: pytest.CaptureFixture[str]
     one, eight = (answer(capsys, "mixtral-8x7b", "--devices", devices) for devices in ("1", "8"))
     routed = 32 * 8 * 3 * 4096 * 14336
     assert one["weight_bytes_per_device"] - eight["weight_bytes_per_device"] == 2 * routed * 7 // 8
+
+
+def test_a_step_reads_what_its_batch_wakes(capsys: pytest.CaptureFixture[str]) -> None:
+    one, many = (answer(capsys, "mixtral-8x7b", "--batch", batch)["decoding_step"] for batch in ("1", "1000"))
+    expert, caches = 2 * 32 * 3 * 4096 * 14336, 2 * 65_536 * 4096
+    assert many["flops"] == 1000 * one["flops"]
+    read = many["bytes_read"] - one["bytes_read"]
+    assert read == pytest.approx(6 * expert + 999 * caches + 2 * 999 * 4096, rel=1e-12)
 
 
 def test_explaining_shows_the_arithmetic_below_each_number(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
