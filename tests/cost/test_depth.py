@@ -90,6 +90,27 @@ def test_an_eighth_of_every_other_block_is_six_and_three_quarters_of_twelve_laye
     assert full.part("attention, routed blocks") == full.part("attention, other blocks") / 64
 
 
+@pytest.mark.parametrize(("capacity", "every", "share"), [(0.5, 1, 13.8), (0.125, 2, 15.5), (1.0, 1, 27.3)])
+def test_experts_and_depth_together_are_far_from_the_twelve_percent_of_a_product(
+    capacity: float, every: int, share: float
+) -> None:
+    """Linear FLOPs of Mixtral with routed blocks, of those of a dense model with all its 46.70 billion parameters."""
+    mixtral = models()["mixtral-8x7b"].architecture
+    found = depth_flops(mixtral, DepthConfig(capacity=capacity, every=every), 1000)
+    linear = sum(part.value for part in found.parts if part.name.startswith("linear"))
+    assert round(100 * linear / (2 * 46_702_792_704 * 1000), 1) == share
+
+
+def test_half_the_tokens_take_half_of_what_is_linear_and_a_quarter_of_what_is_quadratic() -> None:
+    model = from_dict({"model_type": "mistral", **FIELDS, "num_hidden_layers": 12})
+    dense = model_flops(model, 1000)
+    layers = dense.linear - 2 * 24 * 50 * 1000
+    every, alternate = (depth_flops(model, DepthConfig(capacity=0.5, every=n), 1000, causal=False) for n in (1, 2))
+    assert every.part("linear, routed blocks") == layers / 2
+    assert every.part("attention, routed blocks") == dense.attention_full / 4
+    assert alternate.part("linear, routed blocks") + alternate.part("linear, other blocks") == layers * 3 / 4
+
+
 @given(capacity=CAPACITIES)
 def test_routed_blocks_keep_the_tokens_that_passed(capacity: float) -> None:
     model = from_dict({"model_type": "mistral", **FIELDS, "num_hidden_layers": 12})

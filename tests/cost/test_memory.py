@@ -21,6 +21,7 @@ from moedocs.cost.memory import RECIPES, Layout, offloaded, training_bytes, weig
 from moedocs.cost.precision import PRECISIONS, stored, weight_bytes
 from moedocs.cost.tree import parameter_tree
 from moedocs.cost.weight import ATTENTION, EMBEDDING, NORMS, ROUTED, ROUTERS, Weight
+from moedocs.cost.weights import layer_weights
 from tests.cost.families import DRAWS, made
 from tests.cost.formulas import assert_each_formula_gives_its_number
 from tests.cost.test_published import drawn
@@ -46,6 +47,20 @@ def test_mixtral_takes_what_its_parameters_say() -> None:
 @pytest.mark.parametrize(("name", "size"), [("gpt-oss-120b", 60.8), ("gpt-oss-20b", 12.8)])
 def test_mxfp4_gives_the_checkpoint_sizes_of_the_gpt_oss_model_card(name: str, size: float) -> None:
     assert round(weight_bytes(published(name), "mxfp4").value / GIB, 1) == size
+
+
+def test_fp8_gives_the_bytes_of_deepseek_v3_s_published_weights() -> None:
+    """688,586,727,753 bytes in all: with the layer that predicts a second token, its own copies, and file headers."""
+    model = published("deepseek-v3")
+    layer = sum(
+        weight.stored * stored(weight, PRECISIONS["fp8"]).size
+        for weight in layer_weights(model.layers[-1], model.d_model)
+    )
+    copies = 2 * (2 * 129280 * 7168 + 2 * 7168 * 7168 + 3 * 7168)  # embedding and head, projection, norms
+    buffers = 4 * 59 * 256  # biases of the selection, fp32
+    ours = weight_bytes(model, "fp8").value + layer + copies + buffers
+    headers = 688_586_727_753 - ours
+    assert 0 < headers < 92_000 * 150  # so many tensors, each with a name, a shape and two offsets
 
 
 def test_the_cache_of_deepseek_v3_is_the_70_kilobytes_that_its_makers_state() -> None:
