@@ -6,7 +6,7 @@ N experts, k of them for each of B tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import expm1, log1p
 
 from moedocs.config.architecture import Architecture
@@ -17,6 +17,7 @@ from moedocs.cost.quantity import Quantity, positive_numbers, total, whole_numbe
 from moedocs.cost.weight import EMBEDDING, HEAD, PARTS, POSITIONS, Weight
 from moedocs.cost.weights import model_weights
 
+CACHE = "cache"
 MOST_SHARES = 2048  # as many experts as Switch-C has
 CLOSE = 1e-6  # shares are the results of divisions, and so is their sum
 
@@ -154,4 +155,4 @@ def _cache(model: Architecture, batch: int, context: int, each: float, expanded:
         )
         for one, layers in model_cache(model, context, expanded=expanded)
     ]
-    return replace(total(parts, "byte"), name="cache")
+    return total(parts, "byte", CACHE)

@@ -1,4 +1,4 @@
-"""The least time that a decoding step can take on given devices, and what follows from it.
+"""The least time that decoding or reading in can take on given devices, and what follows from it.
 
 Memory is read at the data sheet's speed, products run at its peak, both at once, and devices share all work evenly
 without talking: nothing real is faster.
@@ -12,12 +12,14 @@ from math import floor
 
 from moedocs.config.architecture import Architecture, Dense, Experts, FeedForward, Layer
 from moedocs.config.attention import Attention, AttentionExperts, GroupedQuery
-from moedocs.cost.batch import step_bytes
+from moedocs.config.fields import shown
+from moedocs.cost.batch import CACHE, step_bytes
 from moedocs.cost.cache import cache_bytes
 from moedocs.cost.decoding import step_flops
 from moedocs.cost.devices import Device
+from moedocs.cost.forward import model_flops
 from moedocs.cost.precision import weight_bytes
-from moedocs.cost.quantity import Quantity, known, positive_numbers, whole_numbers, written
+from moedocs.cost.quantity import Quantity, known, positive_numbers, total, whole_numbers, written
 from moedocs.cost.weight import ROUTERS
 from moedocs.cost.weights import network_weights
 
@@ -41,6 +43,8 @@ class Setting:
     shares: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.device, Device):
+            raise ValueError(f"device={shown(self.device)} must be a Device; `device(name)` gives one of a name")
         whole_numbers(1, context=self.context, devices=self.devices)
         positive_numbers(bytes_per_element=self.bytes_per_element)
         self.device.peak(self.products)
@@ -58,7 +62,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Step:
-    """One decoding step of a batch: what is read and computed, and the least time that each takes."""
+    """One step of a batch of tokens: what is read and computed, and the least time that each takes."""
 
     batch: int
     read: Quantity
@@ -104,6 +108,24 @@ def step(model: Architecture, setting: Setting, batch: int) -> Step:
     )
     computed = step_flops(model, setting.context, batch, latents=setting.latents)
     return Step(batch, read, computed, _time(read, setting.bandwidth), _time(computed, setting.peak))
+
+
+def prefill(model: Architecture, setting: Setting, batch: int) -> Step:
+    """The least time to read in `batch` contexts at once, the head at every token; `batch` of the result is in tokens.
+
+    Each weight that some token uses is read once; the caches written, and activations, are left out.
+    """
+    whole_numbers(1, batch=batch)
+    tokens, flops = batch * setting.context, model_flops(model, setting.context, batch)
+    whole_numbers(1, tokens=tokens)
+    read = step_bytes(model, tokens, 1, setting.precision, shares=setting.shares)
+    weights = total((part for part in read.parts if part.name != CACHE), "byte", "read once")
+    terms = (
+        Quantity(flops.linear, "FLOP", f"{flops.linear}", "linear"),
+        Quantity(flops.attention_causal, "FLOP", f"{flops.attention_causal}", "attention"),
+    )
+    computed = total(terms, "FLOP", "forward")
+    return Step(tokens, weights, computed, _time(weights, setting.bandwidth), _time(computed, setting.peak))
 
 
 def _time(amount: Quantity, speed: float) -> Quantity:

@@ -14,7 +14,8 @@ from moedocs.cost.atlas import models
 from moedocs.cost.batch import step_bytes
 from moedocs.cost.decoding import step_flops
 from moedocs.cost.devices import DEVICES, LINKS, Device, device
-from moedocs.cost.roofline import Setting, dense_twin, largest_batch, leaves_memory_bound, step
+from moedocs.cost.forward import model_flops
+from moedocs.cost.roofline import Setting, dense_twin, largest_batch, leaves_memory_bound, prefill, step
 from moedocs.cost.tree import active_parameters, parameter_tree
 from tests.cost.formulas import assert_each_formula_gives_its_number
 
@@ -74,6 +75,19 @@ def test_without_a_cache_a_dense_model_crosses_at_the_ridge_and_a_sparse_one_lat
     dense, sparse = (leaves_memory_bound(published(key), setting) for key in ("llama-2-70b", "mixtral-8x7b"))
     assert dense == pytest.approx(H100.ridge(), rel=0.01)
     assert sparse == pytest.approx(H100.ridge() * 46.70 / 12.75, rel=0.01)
+
+
+def test_reading_in_waits_for_products_and_restores_the_ratio_of_active_sizes() -> None:
+    setting = Setting(device=H100, context=4096)
+    dense, sparse = (prefill(published(key), setting, 4) for key in ("llama-2-70b", "mixtral-8x7b"))
+    assert dense.bound == sparse.bound == "products"
+    assert 5 < dense.seconds.value / sparse.seconds.value < 5.4
+    assert sparse.computed.value == model_flops(published("mixtral-8x7b"), 4096, 4).causal
+    everything = 2 * (parameter_tree(published("mixtral-8x7b")).count - 131_072_000 + 4096 * 4 * 4096)
+    assert sparse.read.value == pytest.approx(everything)
+    assert sparse.tokens_per_second.value == pytest.approx(4 * 4096 / sparse.seconds.value)
+    for quantity in (sparse.read, sparse.computed, sparse.seconds):
+        assert_each_formula_gives_its_number(quantity)
 
 
 def test_a_long_context_of_full_caches_never_leaves_memory() -> None:
@@ -153,6 +167,12 @@ def test_a_setting_of_nonsense_is_refused_by_name(value: Any) -> None:
         dense_twin(published("mixtral-8x7b"), value)
     with pytest.raises(ValueError, match=r"^device="):
         device(value)
+
+
+@pytest.mark.parametrize("value", ["H100", None, 3, 10**5000], ids=shown)
+def test_a_device_is_no_name(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^device="):
+        Setting(device=value)
 
 
 def test_products_need_a_format_that_the_device_has() -> None:
