@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from tests.browser.pages import CELLS, PAGES
 
 FOLDER = ROOT / ".cache" / "bench"
 RUNS = 3
+SETTING = re.compile(r"[DEK]\d+").fullmatch
 
 
 def cold() -> None:
@@ -76,6 +79,11 @@ def cell() -> None:
             page.context.close()
 
 
+def layer() -> None:
+    """The MoE layer beside others and a dense network; words like D256, E64 and K2 take these settings alone."""
+    subprocess.run([sys.executable, "-m", "tests.bench_layer", *filter(SETTING, sys.argv[1:])], check=True)
+
+
 def timed(command: list[str], folder: Path = ROOT) -> float:
     """Wall seconds of a command."""
     started = time.perf_counter()
@@ -113,6 +121,6 @@ def fresh(browser: Browser, address: str) -> Page:
 
 
 if __name__ == "__main__":
-    measures = {measure.__name__: measure for measure in (cold, warm, build, pages, cell)}
-    for name in sys.argv[1:] or measures:
+    measures = {measure.__name__: measure for measure in (cold, warm, build, pages, cell, layer)}
+    for name in itertools.filterfalse(SETTING, sys.argv[1:]) if sys.argv[1:] else measures:
         measures[name]()
