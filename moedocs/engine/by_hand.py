@@ -57,29 +57,45 @@ class _Sorted(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy_TD: Tensor) -> tuple[Tensor | None, ...]:
         x_TD, weights_N, gate_EDF, up_EDF, down_EFD, token_N, *kept = ctx.saved_tensors
-        rows_ND, dweights_N = x_TD.index_select(0, token_N), torch.empty_like(weights_N)
         stacks = (gate_EDF, up_EDF, down_EFD)
         dstacks = tuple(torch.empty_like(stack) for stack in stacks)
-        for token_n, weights_n1, dweights_n, rows_nD, gate_nF, up_nF, *matrices in zip(
-            *(torch.split(of_N, ctx.counts) for of_N in (token_N, weights_N[:, None], dweights_N, rows_ND)),
+        rows_ND, dweights_N = x_TD.index_select(0, token_N), torch.empty_like(weights_N)
+        for token_n, *one in zip(
+            *(torch.split(of_N, ctx.counts) for of_N in (token_N, rows_ND, weights_N[:, None], dweights_N)),
             kept[::2],
             kept[1::2],
             *(stack.mT.unbind() for stack in stacks),
             *(dstack.unbind() for dstack in dstacks),
             strict=True,
         ):
-            gate_FD, up_FD, down_DF, dgate_DF, dup_DF, ddown_FD = matrices
-            dy_nD = dy_TD.index_select(0, token_n)
-            dhidden_nF = dy_nD @ down_DF  # of the hidden layer before its weight
-            silu_nF = silu(gate_nF)
-            hidden_nF = silu_nF * up_nF
-            torch.mm(hidden_nF.T, dy_nD.mul_(weights_n1), out=ddown_FD)
-            torch.sum(hidden_nF.mul_(dhidden_nF), 1, out=dweights_n)
-            dhidden_nF.mul_(weights_n1)
-            dup_nF = silu_nF.mul_(dhidden_nF)
-            dgate_nF = torch.ops.aten.silu_backward(dhidden_nF.mul_(up_nF), gate_nF)
-            rows_Dn = rows_nD.T
-            torch.mm(rows_Dn, dgate_nF, out=dgate_DF)
-            torch.mm(rows_Dn, dup_nF, out=dup_DF)
-            torch.mm(dgate_nF, gate_FD, out=rows_nD).addmm_(dup_nF, up_FD)
+            _write_gradients(dy_TD.index_select(0, token_n), *one)
         return torch.zeros_like(x_TD).index_add_(0, token_N, rows_ND), dweights_N, *dstacks, None, None
+
+
+def _write_gradients(
+    dy_nD: Tensor,
+    rows_nD: Tensor,
+    weights_n1: Tensor,
+    dweights_n: Tensor,
+    gate_nF: Tensor,
+    up_nF: Tensor,
+    gate_FD: Tensor,
+    up_FD: Tensor,
+    down_DF: Tensor,
+    dgate_DF: Tensor,
+    dup_DF: Tensor,
+    ddown_FD: Tensor,
+) -> None:
+    """Those of one expert: of its weights and matrices where they belong, of its rows in their place."""
+    dhidden_nF = dy_nD @ down_DF
+    silu_nF = silu(gate_nF)
+    hidden_nF = silu_nF * up_nF
+    torch.mm(hidden_nF.T, dy_nD.mul_(weights_n1), out=ddown_FD)
+    torch.sum(hidden_nF.mul_(dhidden_nF), 1, out=dweights_n)
+    dhidden_nF.mul_(weights_n1)
+    dup_nF = silu_nF.mul_(dhidden_nF)
+    dgate_nF = torch.ops.aten.silu_backward(dhidden_nF.mul_(up_nF), gate_nF)
+    rows_Dn = rows_nD.T
+    torch.mm(rows_Dn, dgate_nF, out=dgate_DF)
+    torch.mm(rows_Dn, dup_nF, out=dup_DF)
+    torch.mm(dgate_nF, gate_FD, out=rows_nD).addmm_(dup_nF, up_FD)
