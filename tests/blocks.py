@@ -1,6 +1,6 @@
 """Somebody else's whole block beside our layer: shapes, parameters under our names, and what both must agree on.
 
-Shapes: B sequences · T tokens of one · D d_model · F d_ff of one expert · E num_experts
+Shapes: B sequences · S their length · D d_model · F d_ff of one expert · E num_experts
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Shape:
         return self.groups * self.group_size
 
     @property
-    def x_BTD(self) -> Tensor:
+    def x_BSD(self) -> Tensor:
         return random_logits(self.sequences, self.length, self.d_model, seed=self.seed)
 
     @property
@@ -130,12 +130,12 @@ def assert_same_block(
             ours.get_parameter(name).copy_(value)
     outcomes = []
     for block in (theirs, run or ours):
-        x_BTD = shape.x_BTD.requires_grad_()
-        out = block(x_BTD)
-        y_BTD = (out[0] if isinstance(out, tuple) else out).view_as(x_BTD)
-        torch.autograd.backward(y_BTD, random_logits(*y_BTD.shape, seed=shape.seed + 99))
-        assert x_BTD.grad is not None
-        outcomes.append((y_BTD, x_BTD.grad))
+        x_BSD = shape.x_BSD.requires_grad_()
+        out = block(x_BSD)
+        y_BSD = (out[0] if isinstance(out, tuple) else out).view_as(x_BSD)
+        torch.autograd.backward(y_BSD, random_logits(*y_BSD.shape, seed=shape.seed + 99))
+        assert x_BSD.grad is not None
+        outcomes.append((y_BSD, x_BSD.grad))
     torch.testing.assert_close(outcomes[1], outcomes[0], rtol=1e-4, atol=1e-5)
     expected = as_ours({name: gradient(one) for name, one in theirs.named_parameters()})
     assert expected.keys() == dict(ours.named_parameters()).keys()

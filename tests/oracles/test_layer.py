@@ -1,6 +1,6 @@
 """The layer against other people's whole blocks, in values and gradients, over many shapes and by every dispatch.
 
-Shapes: B sequences · T tokens · D d_model · F d_ff of one expert · E num_experts · K top_k
+Shapes: B sequences · S their length · T tokens · D d_model · F d_ff of one expert · E num_experts · K top_k
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -96,8 +96,8 @@ def test_weighting_the_tokens_before_any_dispatch_is_llama_4_s_block_of_one_expe
     shape = replace(shape, top_k=1, shared=1)
     ours = shape.layer(dispatch, router="sigmoid", renormalise=False, shared_experts=1)
 
-    def run(x_BTD: Tensor) -> Tensor:
-        x_TD = x_BTD.flatten(0, 1)
+    def run(x_BSD: Tensor) -> Tensor:
+        x_TD = x_BSD.flatten(0, 1)
         routing = ours.route(x_TD)
         weighted_TD = routing.weights_TE.sum(1, keepdim=True) * x_TD
         unweighted = replace(routing, weights_TE=routing.map_TE.float())
@@ -125,8 +125,8 @@ class Routed(nn.Module):
         self.router_ED = nn.Parameter(torch.empty(shape.num_experts, shape.d_model))
         self.experts = Experts(shape.num_experts, shape.d_model, shape.d_ff, generator=torch.Generator())
 
-    def forward(self, x_BTD: Tensor) -> Tensor:
-        x_TD = x_BTD.flatten(0, 1)
+    def forward(self, x_BSD: Tensor) -> Tensor:
+        x_TD = x_BSD.flatten(0, 1)
         routing = softmax_top_k(x_TD @ self.router_ED.T, self.shape.top_k)
         routing = with_capacity(routing, self.slots, group_size=self.shape.length)
         return DISPATCHES[self.dispatch](x_TD, routing, self.experts)
@@ -218,8 +218,8 @@ def test_the_definition_over_switch_s_own_experts_is_switch_s_block_of_many_sequ
     )
     theirs = SwitchTransformersSparseMLP(config)
 
-    def run(x_BTD: Tensor) -> Tensor:
-        x_TD = x_BTD.flatten(0, 1)
+    def run(x_BSD: Tensor) -> Tensor:
+        x_TD = x_BSD.flatten(0, 1)
         routing = with_capacity(switch_top_1(theirs.router.classifier(x_TD)), slots, group_size=shape.length)
         outputs_TED = torch.stack([expert(x_TD) for expert in theirs.experts.values()], dim=1)
         return torch.einsum("te,ted->td", routing.weights_TE, outputs_TED)
