@@ -40,9 +40,16 @@ TOKENS, SEQUENCES = 2048, 16
 WIDTHS, EXPERTS, TOP_KS = (128, 256, 512), (8, 64), (1, 2, 8)
 OURS: tuple[Dispatch, ...] = ("fast", "sorted", "grouped", "buffers")
 TRANSFORMERS = ("eager", "batched_mm", "grouped_mm")
-SECONDS, MOST_PAIRS = 12.0, 41
+SECONDS, MOST_PAIRS, PROFILED = 12.0, 41, 7
 MOST_GATHERED = 4e9
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+KINDS = {
+    "matrix products": ("mm", "addmm_", "bmm"),
+    "activation and weighting": ("silu", "silu_backward", "mul", "mul_", "sum"),
+    "gather and scatter of rows": ("index_select", "index_add_", "index_add"),
+    "choice of experts": ("_softmax", "topk", "argmax", "sort", "aminmax", "scatter_", "gather", "nonzero", "index"),
+}
 
 Setting = tuple[int, int, int]
 Step = Callable[[], None]
@@ -65,9 +72,13 @@ def compare(setting: Setting, title: str) -> None:
     dense = step(SwiGLU(d_model, 2 * d_model * top_k, generator=torch.Generator()), d_model)
     least = peak(dense)
     print(f"{title:<12} {'dense':<24} {1:6.2f} {1:7.2f}  {cost(dense) * 1e3:.1f} ms, {least / 1e6:.0f} MB", flush=True)
+    steps = {}
     for name, build in contenders(*setting):
-        layer = step(build(), d_model)
-        print(f"{title:<12} {name:<24} {ratio(layer, dense):6.2f} {peak(layer) / least:7.2f}", flush=True)
+        steps[name] = step(build(), d_model)
+        print(f"{title:<12} {name:<24} {ratio(steps[name], dense):6.2f} {peak(steps[name]) / least:7.2f}", flush=True)
+    if DEVICE == "cpu":
+        for name, run in (("dense", dense), ("ours, fast", steps["ours, fast"])):
+            print(f"{title:<12} where the time of {name} goes: {parts(run)}", flush=True)
 
 
 def contenders(d_model: int, num_experts: int, top_k: int) -> Iterator[tuple[str, Callable[[], nn.Module]]]:
@@ -153,6 +164,19 @@ def now() -> float:
         return time.process_time()
     torch.cuda.synchronize()
     return time.perf_counter()
+
+
+def parts(run: Step) -> str:
+    """Milliseconds of a step in each kind of operation, the mean of several, as the profiler counts them."""
+    run()
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for _ in range(PROFILED):
+            run()
+    spent = dict.fromkeys((*KINDS, "the rest"), 0.0)
+    for event in profiled.key_averages():
+        kind = next((kind for kind, names in KINDS.items() if event.key.removeprefix("aten::") in names), "the rest")
+        spent[kind] += event.self_cpu_time_total / 1e3 / PROFILED
+    return ", ".join(f"{kind} {spent[kind]:.1f} ms" for kind in spent)
 
 
 def peak(run: Step) -> int:
