@@ -15,6 +15,7 @@ from moedocs.config.fields import shown
 from moedocs.config.published import from_dict
 from moedocs.cost.atlas import models
 from moedocs.cost.batch import distinct_experts, skewed_experts, step_bytes
+from moedocs.cost.cache import cache_bytes
 from moedocs.cost.precision import PRECISIONS, weight_bytes
 from moedocs.cost.tree import parameter_tree
 from moedocs.cost.weight import EMBEDDING
@@ -183,6 +184,13 @@ def test_a_token_more_reads_no_less(name: str) -> None:
     model = models()["deepseek-v3"].architecture
     reads = [step_bytes(model, batch, 100, name).value for batch in (1, 2, 5, 100, 10_000)]
     assert reads == sorted(reads)
+
+
+@pytest.mark.parametrize("key", ["mixtral-8x7b", "deepseek-v3", "gpt-oss-20b", "qwen3-next-80b-a3b", "jamba-v0.1"])
+def test_a_step_reads_the_whole_cache_where_nothing_chooses_among_keys(key: str) -> None:
+    model = models()[key].architecture
+    for context in (1, 100, 5000):
+        assert step_bytes(model, 3, context).part("cache") == cache_bytes(model, context, 3).value
 
 
 def test_skewed_shares_read_less_and_must_fit_the_experts() -> None:

@@ -111,6 +111,14 @@ def test_half_the_tokens_take_half_of_what_is_linear_and_a_quarter_of_what_is_qu
     assert alternate.part("linear, routed blocks") + alternate.part("linear, other blocks") == layers * 3 / 4
 
 
+def test_a_step_passes_a_routed_block_in_a_quarter_of_the_cases_and_sees_a_quarter_of_the_tokens_there() -> None:
+    model = from_dict({"model_type": "mistral", **FIELDS, "num_hidden_layers": 12})
+    found = depth_step_flops(model, DepthConfig(capacity=0.25), 1000, 3)
+    assert found.part("linear, routed blocks") == found.part("linear, other blocks") / 4
+    assert found.part("attention, routed blocks") == found.part("attention, other blocks") / 16
+    assert found.part("routers of depth") == 3 * 2 * 24 * 6
+
+
 @given(capacity=CAPACITIES)
 def test_routed_blocks_keep_the_tokens_that_passed(capacity: float) -> None:
     model = from_dict({"model_type": "mistral", **FIELDS, "num_hidden_layers": 12})

@@ -86,6 +86,31 @@ def test_scales_are_those_of_a_loop_over_blocks(rows: int, columns: int, name: s
     assert found.size == ceil(bits / 8)
 
 
+@pytest.mark.parametrize(
+    ("name", "bits", "least"),
+    [
+        ("fp32", 32, 1),
+        ("bf16", 16, 1),
+        ("fp8", 8 + 32 / 128**2, 128),
+        ("mxfp8", 8.25, 32),
+        ("mxfp4", 4.25, 32),
+        ("nvfp4", 4.5, 16),
+        ("int4", 4 + 16 / 128, 128),
+    ],
+)
+def test_a_weight_takes_the_bits_of_its_format_from_the_size_of_one_block_on(
+    name: str, bits: float, least: int
+) -> None:
+    def per_weight(*shape: int) -> float:
+        weight = Weight(ROUTED, "up", shape)
+        return 8 * stored(weight, PRECISIONS[name]).size / weight.size
+
+    assert per_weight(4096, 4096) == per_weight(128, 128) == bits
+    assert per_weight(least, least) < 16 or name in ("fp32", "bf16")
+    if least > 1:
+        assert per_weight(least - 1, 4096) == per_weight(4096, least - 1) == 16
+
+
 @pytest.mark.parametrize("name", sorted(set(PRECISIONS) - {"fp32", "bf16"}))
 def test_what_is_no_large_matrix_keeps_sixteen_bits(name: str) -> None:
     how = PRECISIONS[name]

@@ -104,6 +104,16 @@ def test_the_largest_batch_fits_and_one_more_does_not(context: int, devices: int
     assert_each_formula_gives_its_number(largest_batch(mixtral, setting), tolerance=1e-5)
 
 
+def test_keys_of_every_head_leave_room_for_fewer_sequences_and_are_read_for_longer() -> None:
+    model, setting = published("deepseek-v3"), Setting(device=device("H200"), devices=16, precision="fp8")
+    expanded = replace(setting, latents="expanded")
+    times = 128 * (128 + 64 + 128) / (512 + 64)
+    assert largest_batch(model, setting).value == pytest.approx(times * largest_batch(model, expanded).value, rel=0.01)
+    assert step(model, expanded, 9).read.part("cache") == pytest.approx(
+        times * step(model, setting, 9).read.part("cache")
+    )
+
+
 @pytest.mark.parametrize("key", sorted(key for key, model in models().items() if model.architecture.experts))
 def test_twins_are_dense_and_as_large(key: str) -> None:
     model = published(key)
