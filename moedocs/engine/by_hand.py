@@ -86,7 +86,10 @@ def _write_gradients(
     dup_DF: Tensor,
     ddown_FD: Tensor,
 ) -> None:
-    """Those of one expert: of its weights and matrices where they belong, of its rows in their place."""
+    """Those of one expert: of its combine weights and matrices where they belong, of its rows in the rows' own place.
+
+    With h = silu(x G) * x U the output is w h W, so that W gets h (w dy), w gets h · (dy W) and h gets w (dy W).
+    """
     dhidden_nF = dy_nD @ down_DF
     silu_nF = silu(gate_nF)
     hidden_nF = silu_nF * up_nF
