@@ -44,9 +44,15 @@ def data() -> Rows:
 
 
 def facts(rows: Rows) -> dict[str, Quantity]:
-    """How much longer than its fair share the busiest expert works, without balancing."""
+    """How much longer than its fair share the busiest expert works, without balancing, and what that cost in loss."""
     share = result()["summary"]["none"]["largest_share"]["mean"]
-    return {"slowdown": Quantity(share * EXPERTS, "ratio", f"{share:.3g} of the tokens against 1/{EXPERTS}")}
+    losses = {arm: [run["validation_loss"][-1] for run in runs] for arm, runs in result()["arms"].items()}
+    behind = [alone > helped for alone, helped in zip(losses["none"], losses["auxiliary"], strict=True)]
+    return {
+        "slowdown": Quantity(share * EXPERTS, "ratio", f"{share:.3g} of the tokens against 1/{EXPERTS}"),
+        "behind": Quantity(sum(behind), "count", "seeds whose last loss without balancing is above the auxiliary one's"),
+        "seeds": Quantity(len(behind), "count", "starting points"),
+    }
 
 
 def words(rows: Rows) -> Words:
