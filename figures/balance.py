@@ -50,7 +50,7 @@ def facts(rows: Rows) -> dict[str, Quantity]:
     behind = [alone > helped for alone, helped in zip(losses["none"], losses["auxiliary"], strict=True)]
     return {
         "slowdown": Quantity(share * EXPERTS, "ratio", f"{share:.3g} of the tokens against 1/{EXPERTS}"),
-        "behind": Quantity(sum(behind), "count", "seeds whose last loss without balancing is above the auxiliary one's"),
+        "behind": Quantity(sum(behind), "count", "seeds that end behind the auxiliary loss when nothing balances"),
         "seeds": Quantity(len(behind), "count", "starting points"),
     }
 
