@@ -7,7 +7,8 @@ no router. So 1 is the limit, and differences under 0.1 are noise. Memory is the
 above what it held before. On a GPU the clock is the wall's.
 
 Two peers drop tokens over capacity. They get 1.25 slots per assignment, and experts of their own with as many active
-weights: gated ones in st-moe-pytorch, two matrices in mixture-of-experts. The others drop none.
+weights: gated ones in st-moe-pytorch, two matrices in mixture-of-experts. The others drop none. transformers' batched
+form is left out where it would copy more than 4 GB of weights.
 """
 
 from __future__ import annotations
