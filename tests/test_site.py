@@ -121,7 +121,7 @@ WRONG = {
     "value record/balance steps.99": r"record balance has no '99' in 'steps\.99'; there: list",
     "value record/balance summary": r"record balance: 'summary' is no number",
     "value figure/nonsense x": r"unknown figure 'nonsense'; there are: balance",
-    "value figure/balance nonsense": r"figure/balance has no quantity 'nonsense'; it has: slowdown",
+    "value figure/balance nonsense": r"figure/balance has no quantity 'nonsense'; it has: behind, seeds, slowdown",
     "value figure/cost nonsense": r"figure/cost has no quantity 'nonsense'; it has: ",
     "cite nobody-1900": r"unknown citation 'nobody-1900'; the bibliography has: shazeer-2017",
     "code moedocs.nonsense.x": r"no code named 'moedocs\.nonsense\.x'; write it as moedocs\.",
