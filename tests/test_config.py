@@ -65,6 +65,10 @@ RATES = [one.name for one in dataclasses.fields(BalanceConfig) if one.type == "f
         ),
         ({"balance": BalanceConfig(load_weight=0.1)}, "balance.load_weight=0.1 has no effect with router='softmax'"),
         ({"balance": BalanceConfig(l1_weight=0.1)}, "balance.l1_weight=0.1 has no effect with router='softmax'"),
+        (
+            {"router": "relu", "balance": BalanceConfig(constant_weight=0.1)},
+            "balance.constant_weight=0.1 is of a loss that is constant where every probability is above 0",
+        ),
     ],
 )
 def test_a_routing_that_makes_no_sense_is_refused_with_its_numbers(given: dict[str, Any], numbers: str) -> None:
@@ -81,9 +85,17 @@ def test_a_routing_that_makes_no_sense_is_refused_with_its_numbers(given: dict[s
         ({"auxiliary_weight": "much"}, "auxiliary_weight='much'"),
         ({"auxiliary_over": "sequence"}, "auxiliary_over='sequence' has no effect with auxiliary_weight=0.0"),
         ({"auxiliary_pooled": True}, "auxiliary_pooled=True has no effect with auxiliary_weight=0.0"),
+        ({"auxiliary_over": "micro-batch"}, "auxiliary_over='micro-batch' has no effect with auxiliary_weight=0.0"),
         (
-            {"auxiliary_weight": 0.1, "auxiliary_over": "sequence", "auxiliary_pooled": True},
-            "auxiliary_pooled=True pools whole batches: it does not go with auxiliary_over='sequence'",
+            {"auxiliary_weight": 0.1, "auxiliary_over": "page"},
+            "auxiliary_over='page' must be one of batch, micro-batch, sequence",
+        ),
+        *(
+            (
+                {"auxiliary_weight": 0.1, "auxiliary_over": over, "auxiliary_pooled": True},
+                f"auxiliary_pooled=True pools whole batches: it does not go with auxiliary_over='{over}'",
+            )
+            for over in ("sequence", "micro-batch")
         ),
     ],
 )
@@ -148,6 +160,10 @@ def test_a_model_that_makes_no_sense_is_refused_with_its_numbers(changed: dict[s
         ({"learning_rate": 0.0}, "learning_rate=0.0"),
         ({"learning_rate": math.nan}, "learning_rate=nan"),
         ({"warmup_steps": 11}, r"warmup_steps=11 must lie in 0\.\.steps=10"),
+        ({"decay_steps": -1}, "decay_steps=-1"),
+        ({"warmup_steps": 6, "decay_steps": 5}, r"warmup_steps=6 \+ decay_steps=5 are more than steps=10"),
+        ({"micro_batches": 0}, "micro_batches=0"),
+        ({"sequences": 16, "micro_batches": 3}, "micro_batches=3 must divide sequences=16"),
         ({"betas": (0.9, 1.0)}, r"betas=\(0.9, 1.0\)"),
         ({"weight_decay": -1.0}, "weight_decay=-1.0"),
     ],
@@ -155,6 +171,28 @@ def test_a_model_that_makes_no_sense_is_refused_with_its_numbers(changed: dict[s
 def test_a_training_that_makes_no_sense_is_refused_with_its_numbers(changed: dict[str, Any], numbers: str) -> None:
     with pytest.raises(ValueError, match=numbers):
         TrainingConfig(**TRAINING | changed)
+
+
+def test_the_rate_rises_stays_and_falls_in_straight_lines_and_is_never_zero() -> None:
+    rates = TrainingConfig(**TRAINING | {"learning_rate": 1.0, "warmup_steps": 3, "decay_steps": 4})
+    assert [rates.rate_at(step) for step in range(10)] == [0.25, 0.5, 0.75, 1, 1, 1, 0.8, 0.6, 0.4, 0.2]
+    assert {TrainingConfig(**TRAINING).rate_at(step) for step in range(10)} == {1e-3}
+    for step in (-1, 10):
+        with pytest.raises(ValueError, match=rf"step={step} must lie in 0\.\.9"):
+            rates.rate_at(step)
+
+
+@given(st.integers(1, 50), st.data())
+def test_of_any_schedule_every_step_learns_and_only_warm_up_and_decay_learn_less(
+    steps: int, data: st.DataObject
+) -> None:
+    warmup = data.draw(st.integers(0, steps))
+    decay = data.draw(st.integers(0, steps - warmup))
+    config = TrainingConfig(**TRAINING | {"steps": steps, "warmup_steps": warmup, "decay_steps": decay})
+    rates = [config.rate_at(step) for step in range(steps)]
+    assert min(rates) > 0
+    assert [rate < 1e-3 for rate in rates] == [True] * warmup + [False] * (steps - warmup - decay) + [True] * decay
+    assert rates[: steps - decay] == [1e-3 * min(1.0, (step + 1) / (warmup + 1)) for step in range(steps - decay)]
 
 
 def test_configurations_are_frozen_and_equal_by_value() -> None:

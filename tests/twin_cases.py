@@ -95,7 +95,12 @@ MODELS = {
     "both": TransformerConfig(**SMALL, routing=FOUR, depth=DepthConfig(capacity=0.25, every=1)),
 }
 
-ALL_LOSSES = BalanceConfig(auxiliary_weight=1, z_weight=0.1, importance_weight=0.2, load_weight=0.3, l1_weight=0.4)
+ALL_LOSSES = BalanceConfig(
+    auxiliary_weight=1, z_weight=0.1, importance_weight=0.2, load_weight=0.3, l1_weight=0.4, constant_weight=0.5
+)
+PER_SEQUENCE, PER_MICRO_BATCH = (
+    BalanceConfig(auxiliary_weight=1, auxiliary_over=over) for over in ("sequence", "micro-batch")
+)
 
 # what draws is called with noise of size 0, or asked for what the draws do not change
 CASES: list[tuple[str, Case]] = [
@@ -106,6 +111,8 @@ CASES: list[tuple[str, Case]] = [
     ("auxiliary_loss", lambda lib, x: lib.auxiliary_loss(x.routing, share_E=lib.assignment_share(routings(lib, x)))),
     ("balanced_choice", lambda lib, x: lib.balanced_choice(x.normal_TE)),
     ("balancing_loss", lambda lib, x: lib.balancing_loss(routings(lib, x), ALL_LOSSES, top_k=x.top_k)),
+    ("balancing_loss", lambda lib, x: lib.balancing_loss([x.routing], PER_SEQUENCE, num_sequences=x.sequences)),
+    ("balancing_loss", lambda lib, x: lib.balancing_loss([x.routing], PER_MICRO_BATCH, micro_batches=2)),
     ("base_assignment", lambda lib, x: lib.base_assignment(x.logits_TE)),
     ("base_assignment", lambda lib, x: lib.base_assignment(x.logits_TE, balanced=False)),
     ("byte_category_load", lambda lib, x: lib.byte_category_load(x.routing, x.ids_T, x.category_T, VOCAB, CATEGORIES)),

@@ -12,6 +12,10 @@ DepthRouter = Literal["learned", "random"]
 DepthWeight = Literal["raw", "sigmoid"]
 Sampling = Literal["none", "auxiliary", "predictor"]
 
+# as in Llama
+ROTARY_BASE = 10_000.0
+NORM_EPSILON = 1e-5
+
 
 @dataclass(frozen=True, kw_only=True)
 class DepthConfig:
@@ -47,6 +51,11 @@ class DepthConfig:
         if length < 0:
             raise ValueError(f"length={length} must not be negative")
         return math.ceil(Fraction(str(self.capacity)) * length)
+
+    @staticmethod
+    def predictor_width(d_model: int) -> int:
+        """Numbers in the predictor's one hidden layer: the paper calls it small without giving a width."""
+        return max(1, d_model // 4)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,34 +12,54 @@ from moedocs.config.groups import Groups
 Router = Literal["softmax", "sigmoid", "noisy", "gshard", "expert-choice", "hash", "base", "sinkhorn", "relu"]
 CapacityOrder = Literal["order", "probability", "random", "batch-prioritized"]
 Over = Literal["batch", "sequence"]
+AuxiliaryOver = Literal["batch", "micro-batch", "sequence"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class BalanceConfig:
     """The weight of each balancing loss and the rate of each rule without one; all 0 balances nothing.
 
-    `auxiliary_over` says whether shares are taken over the batch or within each sequence, `auxiliary_pooled` whether
-    all layers share one loss (transformers' Mixtral) or each has its own.
+    `auxiliary_over` says within what the auxiliary loss asks for balance: the whole batch of a step (the global batch
+    of Qiu et al. 2025), each of the micro-batches that it is cut into (what frameworks do where every device counts
+    for itself), or each sequence (DeepSeek-V3); the smaller, the less room is left for experts of one kind of text.
+    `auxiliary_pooled` says whether all layers share one loss (transformers' Mixtral) or each has its own.
+    `constant_weight` is that of the specimen `constant_mean`, a loss of tutorials whose value is 1 / E whatever the
+    router does: it balances nothing and is there to be shown.
     """
 
     auxiliary_weight: float = 0.0
-    auxiliary_over: Over = "batch"
+    auxiliary_over: AuxiliaryOver = "batch"
     auxiliary_pooled: bool = False
     z_weight: float = 0.0
     importance_weight: float = 0.0
     load_weight: float = 0.0
     bias_rate: float = 0.0
     l1_weight: float = 0.0
+    constant_weight: float = 0.0
 
     def __post_init__(self) -> None:
         not_negative(self, *(one.name for one in fields(self) if one.name.endswith(("_weight", "_rate"))))
-        one_of(self, "auxiliary_over", get_args(Over))
+        one_of(self, "auxiliary_over", get_args(AuxiliaryOver))
         yes_or_no(self, "auxiliary_pooled")
         for name, plain in (("auxiliary_over", "batch"), ("auxiliary_pooled", False)):
             if self.auxiliary_weight == 0 and getattr(self, name) != plain:
                 raise ValueError(f"{name}={getattr(self, name)!r} has no effect with auxiliary_weight=0.0")
-        if self.auxiliary_pooled and self.auxiliary_over == "sequence":
-            raise ValueError("auxiliary_pooled=True pools whole batches: it does not go with auxiliary_over='sequence'")
+        if self.auxiliary_pooled and self.auxiliary_over != "batch":
+            raise ValueError(
+                f"auxiliary_pooled=True pools whole batches: it does not go with auxiliary_over={self.auxiliary_over!r}"
+            )
+
+    def auxiliary_group(self, num_tokens: int, num_sequences: int | None, micro_batches: int | None) -> int | None:
+        """Tokens that share one auxiliary loss, of `num_tokens` in equal parts; None for all of them."""
+        if self.auxiliary_over == "batch":
+            return None
+        per_sequence = self.auxiliary_over == "sequence"
+        name, parts = ("num_sequences", num_sequences) if per_sequence else ("micro_batches", micro_batches)
+        if parts is None:
+            raise ValueError(f"auxiliary_over={self.auxiliary_over!r} needs {name}")
+        if parts < 1 or num_tokens % parts:
+            raise ValueError(f"{num_tokens} tokens cannot be cut into {name}={parts} equal parts")
+        return num_tokens // parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +103,11 @@ class RoutingConfig:
         self._check_router()
         self._check_groups()
         self._check_effects()
+        if self.router == "relu" and self.balance.constant_weight:
+            raise ValueError(
+                f"balance.constant_weight={self.balance.constant_weight} is of a loss that is constant where every "
+                "probability is above 0: router='relu' leaves most at 0"
+            )
 
     @property
     def choices(self) -> int:
@@ -147,3 +172,12 @@ def capacity(num_tokens: int, config: RoutingConfig) -> int:
     if config.capacity_factor is None:
         return num_tokens
     return math.ceil(Fraction(str(config.capacity_factor)) * num_tokens * config.top_k / config.choices)
+
+
+def slots_of(num_tokens: int, config: RoutingConfig, sequence_length: int | None) -> tuple[int, int | None]:
+    """Slots of each expert, and the tokens that share them: a sequence's, or None for the whole batch."""
+    if config.capacity_over == "batch":
+        return capacity(num_tokens, config), None
+    if sequence_length is None:
+        raise ValueError("capacity_over='sequence' needs the sequence_length")
+    return capacity(sequence_length, config), sequence_length

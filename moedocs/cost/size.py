@@ -91,7 +91,7 @@ def depth_parameters(config: TransformerConfig) -> int:
     depth, d_model = config.depth, config.d_model
     if depth is None or depth.router == "random":
         return 0
-    hidden = max(1, d_model // 4)
+    hidden = depth.predictor_width(d_model)
     return d_model + (hidden * (d_model + 1) if depth.sampling == "predictor" else 0)
 
 

@@ -29,7 +29,7 @@ def choice_overlap(one: Routing, other: Routing) -> Tensor:
     Choices that capacity dropped count; two empty sets are alike. For K = 2, one expert of two in common gives 1/3.
     """
     _check(one, other)
-    a_TE, b_TE = (routing.map_TE | routing.dropped_TE for routing in (one, other))
+    a_TE, b_TE = (routing.chosen_TE for routing in (one, other))
     common_T, either_T = (a_TE & b_TE).sum(1).double(), (a_TE | b_TE).sum(1)
     return torch.where(either_T > 0, common_T / either_T.clamp_min(1), 1.0).mean()
 
@@ -41,7 +41,7 @@ def expert_matching(one: Routing, other: Routing) -> Tensor:
     what agreement it gives must be measured on others, where chance is not fitted too.
     """
     _check(one, other)
-    a_TE, b_TE = (routing.map_TE | routing.dropped_TE for routing in (one, other))
+    a_TE, b_TE = (routing.chosen_TE for routing in (one, other))
     return balanced_choice(a_TE.double().T @ b_TE.double())
 
 

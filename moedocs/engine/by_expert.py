@@ -6,6 +6,7 @@ Shapes: T tokens · E num_experts · K most experts of any token · G groups of 
 import torch
 from torch import Tensor
 
+from moedocs.engine.grouping import in_groups
 from moedocs.engine.record import Routing, accepted, listed, routed
 
 
@@ -23,13 +24,9 @@ def expert_choice(logits_TE: Tensor, capacity: int, *, sequence_length: int | No
     logits_TE = accepted(logits_TE)
     if capacity < 0:
         raise ValueError(f"capacity={capacity} must not be negative")
-    num_tokens, num_experts = logits_TE.shape
-    length = max(num_tokens, 1) if sequence_length is None else sequence_length
-    if length < 1 or num_tokens % length:
-        raise ValueError(f"{num_tokens} tokens are not a whole number of sequences of sequence_length={length}")
     # rounded from float64, so that what is equal on paper is equal here, whatever order the experts are summed in
     probs_TE = logits_TE.double().softmax(-1).float()
-    probs_GSE = probs_TE.detach().reshape(num_tokens // length, length, num_experts)
+    probs_GSE = in_groups(probs_TE.detach(), sequence_length)
     index_GCE = probs_GSE.sort(dim=1, descending=True, stable=True).indices[:, :capacity]
     map_TE = torch.zeros_like(probs_GSE, dtype=torch.bool).scatter(1, index_GCE, True).flatten(0, 1)
     return routed(logits_TE, probs_TE, probs_TE, listed(logits_TE.detach(), map_TE), map_TE)

@@ -30,13 +30,13 @@ class Residual(Protocol):
 class Predictor(nn.Module):
     """Guesses from a token alone whether it will be among the top C (Raposo et al. 2024, section 3.5).
 
-    Its input is detached: it learns from the language model and never changes it. The paper calls it small without
-    giving a width; here one hidden layer of max(1, D // 4).
+    Its input is detached: it learns from the language model and never changes it. One hidden layer, whose width is
+    `DepthConfig.predictor_width`.
     """
 
     def __init__(self, d_model: int, *, generator: Generator) -> None:
         super().__init__()
-        hidden = max(1, d_model // 4)
+        hidden = DepthConfig.predictor_width(d_model)
         self.hidden_HD = fan_in(hidden, d_model, inputs=d_model, generator=generator)
         self.output_H = fan_in(hidden, inputs=hidden, generator=generator)
 

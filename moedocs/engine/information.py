@@ -17,7 +17,7 @@ def category_load(routing: Routing, category_T: Tensor, num_categories: int) -> 
     A token with K choices counts K times. Raises ValueError unless there is one category in 0..X-1 per token.
     """
     _check(category_T, num_categories, len(routing.map_TE))
-    chosen_TE = (routing.map_TE | routing.dropped_TE).long()
+    chosen_TE = routing.chosen_TE.long()
     return chosen_TE.new_zeros(num_categories, chosen_TE.shape[1]).index_add(0, category_T.long(), chosen_TE)
 
 

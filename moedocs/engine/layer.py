@@ -78,12 +78,11 @@ class MoELayer(nn.Module):
         In evaluation mode it routes as text is generated, and needs no `generator`. Hash routing needs the tokens' ids.
         """
         x_TD = x_TD.float()
-        drawn = self.training and self.noise_ED is not None
         return route(
             linear(x_TD, self.router_ED.float()),
             self.config,
             bias_E=self.bias_E,
-            noise_TE=linear(x_TD, self.noise_ED.float()) if drawn and self.noise_ED is not None else None,
+            noise_TE=linear(x_TD, self.noise_ED.float()) if self.training and self.noise_ED is not None else None,
             ids_T=ids_T,
             table_VK=self.table_VK,
             sequence_length=sequence_length,

@@ -53,7 +53,7 @@ def load_probability(clean_TE: Tensor, noise_logits_TE: Tensor, routing: Routing
         return torch.ones_like(clean_TE)
     best_TJ = routing.logits_TE.gather(1, best_first(routing.logits_TE, top_k + 1))
     # the K-th highest of the OTHERS: one further down for an expert that is itself among the K
-    bound_TE = torch.where(routing.map_TE | routing.dropped_TE, best_TJ[:, top_k:], best_TJ[:, top_k - 1 : top_k])
+    bound_TE = torch.where(routing.chosen_TE, best_TJ[:, top_k:], best_TJ[:, top_k - 1 : top_k])
     # in float64: the gradient divides by the square of a deviation that may be as small as float32 goes
     deviation_TE = softplus(noise_logits_TE.double()).clamp_min(torch.finfo(torch.float32).tiny)
     short_TE = (bound_TE.double() - clean_TE.double()) / deviation_TE

@@ -27,6 +27,11 @@ class Routing:
     dropped_TE: Tensor
     load_probability_TE: Tensor | None = None
 
+    @property
+    def chosen_TE(self) -> Tensor:
+        """Who chose whom, whether or not capacity dropped the choice afterwards."""
+        return self.map_TE | self.dropped_TE
+
 
 def routed(
     logits_TE: Tensor, probs_TE: Tensor, weights_TE: Tensor, index_TK: Tensor, map_TE: Tensor | None = None

@@ -1,4 +1,4 @@
-"""Specimens: two "balancing losses" found in tutorials that balance nothing, kept to be looked at and never trained by.
+"""Specimens: two "balancing losses" found in tutorials that balance nothing, kept to be looked at.
 
 Both call `router_probs > 0` the load. A softmax gives every expert more than 0, so that load is 1 whoever was chosen,
 and what is left is a sum of probabilities, which is the same for any router. For the loss that was meant see

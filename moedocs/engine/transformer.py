@@ -13,14 +13,12 @@ from torch import Generator, Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from moedocs.config import TransformerConfig
+from moedocs.config.model import NORM_EPSILON, ROTARY_BASE
 from moedocs.engine.depth import DepthRouting
 from moedocs.engine.depth_block import DepthBlock
 from moedocs.engine.experts import SwiGLU, fan_in
 from moedocs.engine.layer import Dispatch, MoELayer
 from moedocs.engine.record import Routing
-
-ROTARY_BASE = 10_000.0
-NORM_EPSILON = 1e-5
 
 
 def rotated(x_BHSW: Tensor, positions_BS: Tensor) -> Tensor:

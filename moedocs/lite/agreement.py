@@ -27,7 +27,7 @@ def choice_overlap(one: Routing, other: Routing) -> float:
     Choices that capacity dropped count; two empty sets are alike.
     """
     _check(one, other)
-    a_TE, b_TE = (routing.map_TE | routing.dropped_TE for routing in (one, other))
+    a_TE, b_TE = (routing.chosen_TE for routing in (one, other))
     common_T, either_T = (a_TE & b_TE).sum(1), (a_TE | b_TE).sum(1)
     return float(np.where(either_T > 0, common_T / np.maximum(either_T, 1), 1.0).mean())
 
@@ -38,7 +38,7 @@ def expert_matching(one: Routing, other: Routing) -> Ints:
     Fitted to its tokens: what agreement it gives must be measured on others.
     """
     _check(one, other)
-    a_TE, b_TE = ((routing.map_TE | routing.dropped_TE).astype(np.float64) for routing in (one, other))
+    a_TE, b_TE = (routing.chosen_TE.astype(np.float64) for routing in (one, other))
     return balanced_choice(a_TE.T @ b_TE)
 
 

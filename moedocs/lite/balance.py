@@ -13,13 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from moedocs.config import BalanceConfig
 from moedocs.lite.grouping import in_groups
 from moedocs.lite.record import Routing
+from moedocs.lite.specimens import constant_mean
 
 Layer = TypeVar("Layer")
 
 
 def load(routing: Routing) -> NDArray[np.intp]:
     """Tokens that chose each expert (E,), whether or not capacity dropped them afterwards. K each make T * K."""
-    return np.asarray((routing.map_TE | routing.dropped_TE).sum(0))
+    return np.asarray(routing.chosen_TE.sum(0))
 
 
 def auxiliary_loss(routing: Routing, *, group_size: int | None = None, share_E: ArrayLike | None = None) -> float:
@@ -31,7 +32,7 @@ def auxiliary_loss(routing: Routing, *, group_size: int | None = None, share_E: 
     """
     _some_tokens(routing, "auxiliary loss")
     probs_GSE = in_groups(routing.probs_TE, group_size)
-    counts_GE = in_groups(routing.map_TE | routing.dropped_TE, group_size).sum(1)
+    counts_GE = in_groups(routing.chosen_TE, group_size).sum(1)
     if share_E is None:
         share_GE = counts_GE / counts_GE.sum(1, keepdims=True).clip(min=1)
     else:
@@ -130,28 +131,39 @@ def balancing_loss(
     routings: Sequence[Routing],
     config: BalanceConfig,
     *,
-    sequence_length: int | None = None,
+    num_sequences: int | None = None,
+    micro_batches: int | None = None,
     l1_weight: float | None = None,
     top_k: int | None = None,
 ) -> float:
     """The weighted sum, over layers, of every loss that a config asks for; 0 without any.
 
-    Layers pooled for the auxiliary loss count as one, not as L. Perfect balance gives each layer the auxiliary weight,
-    and 0 for importance and load. Raises ValueError for a length or a load probability that is needed
-    and missing.
+    Layers pooled for the auxiliary loss count as one, not as L. Where that loss is per sequence it needs to know
+    `num_sequences`, where it is per micro-batch the number of `micro_batches`: each layer's tokens are cut into so many
+    equal runs. Perfect balance gives each layer the auxiliary weight, and 0 for importance and load. Raises ValueError
+    for a number or a load probability that is needed and missing, and for tokens that cannot be cut so.
     """
-    if config.auxiliary_over == "sequence" and sequence_length is None:
-        raise ValueError("auxiliary_over='sequence' needs the sequence_length")
-    group_size = sequence_length if config.auxiliary_over == "sequence" else None
+
+    def auxiliary(routing: Routing) -> float:
+        group_size = config.auxiliary_group(len(routing.map_TE), num_sequences, micro_batches)
+        return auxiliary_loss(routing, group_size=group_size)
+
     pools = [pooled(routings)] if config.auxiliary_pooled and routings else routings
     l1_weight = config.l1_weight if l1_weight is None else l1_weight
     return (
-        _weighted(config.auxiliary_weight, partial(auxiliary_loss, group_size=group_size), pools)
+        _weighted(config.auxiliary_weight, auxiliary, pools)
         + _weighted(config.z_weight, z_loss, routings)
         + _weighted(config.importance_weight, importance_loss, routings)
         + _weighted(config.load_weight, load_loss, routings)
         + _weighted(l1_weight, partial(l1_loss, top_k=top_k), routings)
+        + _weighted(config.constant_weight, _constant, routings)
     )
+
+
+def _constant(routing: Routing) -> float:
+    """The specimen: 1 / E whatever was routed, unless a probability underflows to 0."""
+    _some_tokens(routing, "constant loss")
+    return constant_mean(routing.probs_TE[None])
 
 
 def _weighted(weight: float, loss: Callable[[Layer], float], layers: Sequence[Layer]) -> float:

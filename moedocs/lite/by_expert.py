@@ -6,6 +6,7 @@ Shapes: T tokens · E num_experts · K most experts of any token · G groups of 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from moedocs.lite.grouping import in_groups
 from moedocs.lite.record import Routing, accepted, listed, routed
 
 
@@ -19,16 +20,12 @@ def expert_choice(logits_TE: ArrayLike, capacity: int, *, sequence_length: int |
     logits_TE = accepted(logits_TE)
     if capacity < 0:
         raise ValueError(f"capacity={capacity} must not be negative")
-    num_tokens, num_experts = logits_TE.shape
-    length = max(num_tokens, 1) if sequence_length is None else sequence_length
-    if length < 1 or num_tokens % length:
-        raise ValueError(f"{num_tokens} tokens are not a whole number of sequences of sequence_length={length}")
     # rounded from float64 as in torch: there, too, what is equal on paper is equal
     powers_TE = np.exp(logits_TE.astype(np.float64) - logits_TE.max(1, keepdims=True))
     probs_TE = (powers_TE / powers_TE.sum(1, keepdims=True)).astype(np.float32)
-    probs_GSE = probs_TE.reshape(num_tokens // length, length, num_experts)
+    probs_GSE = in_groups(probs_TE, sequence_length)
     index_GCE = np.argsort(-probs_GSE, axis=1, kind="stable")[:, :capacity]
     map_GSE = np.zeros(probs_GSE.shape, dtype=bool)
     np.put_along_axis(map_GSE, index_GCE, True, axis=1)
-    map_TE = map_GSE.reshape(num_tokens, num_experts)
+    map_TE = map_GSE.reshape(logits_TE.shape)
     return routed(logits_TE, probs_TE, probs_TE, listed(logits_TE, map_TE), map_TE)

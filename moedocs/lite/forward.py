@@ -12,14 +12,12 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike
 
 from moedocs.config import DepthConfig, RoutingConfig, TransformerConfig
+from moedocs.config.model import NORM_EPSILON, ROTARY_BASE
 from moedocs.lite.balance import pooled
 from moedocs.lite.depth import DepthRouting, random_depth, through, top_c
 from moedocs.lite.depth_sampling import causal_choice, predictor_logits
 from moedocs.lite.record import Floats, Ints, Routing, sigmoid, softmax
 from moedocs.lite.routers import route
-
-ROTARY_BASE = 10_000.0
-NORM_EPSILON = 1e-5
 
 Arrays = Mapping[str, ArrayLike]
 

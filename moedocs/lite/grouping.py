@@ -19,5 +19,5 @@ def in_groups(table_TE: NDArray[Kind], group_size: int | None) -> np.ndarray[Any
     num_tokens, num_experts = table_TE.shape
     size = max(num_tokens, 1) if group_size is None else group_size
     if size < 1 or num_tokens % size:
-        raise ValueError(f"{num_tokens} tokens cannot be cut into groups of group_size={size}")
+        raise ValueError(f"{num_tokens} tokens cannot be cut into equal groups of {size}")
     return table_TE.reshape(num_tokens // size, size, num_experts)

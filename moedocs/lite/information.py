@@ -17,7 +17,7 @@ def category_load(routing: Routing, category_T: ArrayLike, num_categories: int) 
     A token with K choices counts K times. Raises ValueError unless there is one category in 0..X-1 per token.
     """
     label_T = _labels(category_T, num_categories, len(routing.map_TE))
-    chosen_TE = routing.map_TE | routing.dropped_TE
+    chosen_TE = routing.chosen_TE
     counts_XE = np.zeros((num_categories, chosen_TE.shape[1]), np.int64)
     np.add.at(counts_XE, label_T, chosen_TE)
     return counts_XE

@@ -53,7 +53,7 @@ def load_probability(clean_TE: ArrayLike, noise_logits_TE: ArrayLike, routing: R
         return np.ones_like(clean_TE)
     best_TJ = np.take_along_axis(routing.logits_TE, best_first(routing.logits_TE, top_k + 1), axis=-1)
     # the K-th highest of the OTHERS: one further down for an expert that is itself among the K
-    bound_TE = np.where(routing.map_TE | routing.dropped_TE, best_TJ[:, top_k:], best_TJ[:, top_k - 1 : top_k])
+    bound_TE = np.where(routing.chosen_TE, best_TJ[:, top_k:], best_TJ[:, top_k - 1 : top_k])
     deviation_TE = np.logaddexp(0, noise_logits_TE.astype(np.float64)).clip(np.finfo(np.float32).tiny)
     short_TE = (bound_TE - clean_TE.astype(np.float64)) / deviation_TE
     return _upper_tail(short_TE).astype(np.float32)

@@ -30,6 +30,11 @@ class Routing:
     dropped_TE: Bools
     load_probability_TE: Floats | None = None
 
+    @property
+    def chosen_TE(self) -> Bools:
+        """Who chose whom, whether or not capacity dropped the choice afterwards."""
+        return self.map_TE | self.dropped_TE
+
 
 def routed(
     logits_TE: Floats, probs_TE: Floats, weights_TE: Floats, index_TK: Ints, map_TE: Bools | None = None

@@ -6,7 +6,8 @@ Shapes: T tokens · E choices of a router (num_experts, and the no-ops after the
 from numpy.random import Generator
 from numpy.typing import ArrayLike
 
-from moedocs.config import RoutingConfig, capacity
+from moedocs.config import RoutingConfig
+from moedocs.config.routing import slots_of
 from moedocs.lite.assignment import base_assignment, hash_routing, sinkhorn
 from moedocs.lite.by_expert import expert_choice
 from moedocs.lite.noise import gshard_top_2, noisy_top_k
@@ -39,7 +40,7 @@ def route(
     if logits_TE.shape[1] != config.choices:
         raise ValueError(f"{logits_TE.shape[1]} logits a token do not fit {config.choices} choices")
     if config.router == "expert-choice":
-        slots, group_size = _slots(len(logits_TE), config, sequence_length)
+        slots, group_size = slots_of(len(logits_TE), config, sequence_length)
         return expert_choice(logits_TE, slots, sequence_length=group_size)
     if config.router in ("softmax", "sigmoid"):
         routing = _scored(logits_TE, config, bias_E)
@@ -51,7 +52,7 @@ def route(
         routing = _plain(logits_TE, config, training)
     if config.capacity_factor is None:
         return routing
-    slots, group_size = _slots(len(logits_TE), config, sequence_length)
+    slots, group_size = slots_of(len(logits_TE), config, sequence_length)
     order = config.capacity_order if training or config.capacity_order != "random" else "order"
     return with_capacity(routing, slots, order=order, group_size=group_size, generator=generator)
 
@@ -93,12 +94,3 @@ def _plain(logits_TE: Floats, config: RoutingConfig, training: bool) -> Routing:
     if config.router == "sinkhorn":
         return sinkhorn(logits_TE, config.top_k, balanced=training)
     return relu_routing(logits_TE) if config.router == "relu" else top_k_softmax(logits_TE, config.top_k)
-
-
-def _slots(num_tokens: int, config: RoutingConfig, sequence_length: int | None) -> tuple[int, int | None]:
-    """Slots of each expert, and the tokens that share them: a sequence's, or None for the whole batch."""
-    if config.capacity_over == "batch":
-        return capacity(num_tokens, config), None
-    if sequence_length is None:
-        raise ValueError("capacity_over='sequence' needs the sequence_length")
-    return capacity(sequence_length, config), sequence_length

@@ -12,6 +12,7 @@ from scipy.stats import variation
 from torch import Tensor
 
 from moedocs.config import BalanceConfig
+from moedocs.config.routing import AuxiliaryOver
 from moedocs.engine import (
     Routing,
     assignment_share,
@@ -170,8 +171,11 @@ def test_losses_are_float32_whatever_comes_in(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("loss", [auxiliary_loss, z_loss, l1_loss])
 def test_a_mean_over_no_tokens_is_refused(loss: Callable[[Routing], Tensor]) -> None:
+    nobody = softmax_top_k(torch.zeros(0, 8), 2)
     with pytest.raises(ValueError, match="of 0 tokens is not defined"):
-        loss(softmax_top_k(torch.zeros(0, 8), 2))
+        loss(nobody)
+    with pytest.raises(ValueError, match="constant loss of 0 tokens is not defined"):
+        balancing_loss([nobody], BalanceConfig(constant_weight=0.1))
 
 
 @few
@@ -334,6 +338,7 @@ WEIGHTS = st.sampled_from([0.0, 0.01, 0.5])
         importance_weight=WEIGHTS,
         load_weight=WEIGHTS,
         l1_weight=WEIGHTS,
+        constant_weight=WEIGHTS,
     ),
     st.integers(1, 3),
 )
@@ -344,6 +349,7 @@ def test_the_balancing_loss_is_the_weighted_sum_over_layers(config: BalanceConfi
     for one in routings:
         expected += config.z_weight * z_loss(one) + config.importance_weight * importance_loss(one)
         expected += config.load_weight * load_loss(one) + config.l1_weight * l1_loss(one)
+        expected += config.constant_weight / 4
     found = balancing_loss(routings, config)
     torch.testing.assert_close(found, expected)
 
@@ -352,10 +358,51 @@ def test_the_balancing_loss_takes_the_auxiliary_one_per_sequence_where_the_confi
     config = BalanceConfig(auxiliary_weight=0.5, auxiliary_over="sequence")
     routings = [softmax_top_k(random_logits(12, 4, seed=seed), 2) for seed in range(2)]
     expected = 0.5 * sum(auxiliary_loss(one, group_size=6) for one in routings)
-    torch.testing.assert_close(balancing_loss(routings, config, sequence_length=6), expected)
-    with pytest.raises(ValueError, match="needs the sequence_length"):
-        balancing_loss(routings, config)
-    assert balancing_loss(routings, BalanceConfig(auxiliary_weight=0.5), sequence_length=6) != expected
+    torch.testing.assert_close(balancing_loss(routings, config, num_sequences=2), expected)
+    assert balancing_loss(routings, BalanceConfig(auxiliary_weight=0.5), num_sequences=2) != expected
+
+
+def test_per_micro_batch_it_is_the_mean_of_each_part_s_loss_and_with_one_part_that_of_the_batch() -> None:
+    config = BalanceConfig(auxiliary_weight=0.5, auxiliary_over="micro-batch")
+    logits_TE = random_logits(24, 4)
+    whole, parts = softmax_top_k(logits_TE, 2), [softmax_top_k(part_TE, 2) for part_TE in logits_TE.chunk(3)]
+    expected = 0.5 * torch.stack([auxiliary_loss(part) for part in parts]).mean()
+    torch.testing.assert_close(balancing_loss([whole], config, micro_batches=3, num_sequences=6), expected)
+    batch = balancing_loss([whole], BalanceConfig(auxiliary_weight=0.5))
+    assert balancing_loss([whole], config, micro_batches=1).equal(batch)
+    assert abs(batch - expected) > 1e-3
+
+
+@pytest.mark.parametrize("over", ["micro-batch", "sequence"])
+def test_layers_of_unlike_length_are_each_cut_into_as_many_parts(over: AuxiliaryOver) -> None:
+    config = BalanceConfig(auxiliary_weight=0.5, auxiliary_over=over, z_weight=0.1)
+    whole, short = softmax_top_k(random_logits(24, 4), 2), softmax_top_k(random_logits(6, 4), 2)
+    expected = 0.5 * (auxiliary_loss(whole, group_size=8) + auxiliary_loss(short, group_size=2))
+    found = balancing_loss([whole, short], config, num_sequences=3, micro_batches=3)
+    torch.testing.assert_close(found, expected + 0.1 * (z_loss(whole) + z_loss(short)))
+
+
+@pytest.mark.parametrize(("over", "name"), [("micro-batch", "micro_batches"), ("sequence", "num_sequences")])
+def test_parts_that_are_needed_and_not_told_or_do_not_fit_are_refused(over: AuxiliaryOver, name: str) -> None:
+    config = BalanceConfig(auxiliary_weight=0.5, auxiliary_over=over)
+    routing = softmax_top_k(random_logits(8, 4), 2)
+    with pytest.raises(ValueError, match=f"auxiliary_over='{over}' needs {name}"):
+        balancing_loss([routing], config)
+    for parts in (3, 0, 9):  # 8 // 3 = 2 divides 8 too, and would make 4 parts of 3
+        with pytest.raises(ValueError, match=f"8 tokens cannot be cut into {name}={parts} equal parts"):
+            balancing_loss([routing], config, **{name: parts})
+
+
+def test_the_constant_loss_adds_its_weight_over_the_experts_and_pulls_at_nothing() -> None:
+    logits_TE = (4 * random_logits(40, 8) + torch.arange(8.0)).requires_grad_()
+    routing = softmax_top_k(logits_TE, 2)
+    assert load(routing).max() > 2 * load(routing).double().mean()
+    found = balancing_loss([routing, routing], BalanceConfig(constant_weight=1000.0))
+    assert found.item() == pytest.approx(2 * 1000 / 8)
+    real = balancing_loss([routing], BalanceConfig(auxiliary_weight=1000.0))
+    (gradient_TE,) = torch.autograd.grad(found, logits_TE, retain_graph=True)
+    assert gradient_TE.abs().max() < 1e-5
+    assert torch.autograd.grad(real, logits_TE)[0].abs().max() > 1
 
 
 def test_the_balancing_loss_takes_the_l1_weight_as_it_has_become() -> None:

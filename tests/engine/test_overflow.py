@@ -48,6 +48,7 @@ def test_capacity_equals_the_loop_that_fills_slots(drawn: Grouped, slots: int, o
     after = with_capacity(before, slots, order=order, group_size=drawn.group_size)
     assert after.map_TE.tolist() == slow_capacity(drawn, slots, order)
     assert after.dropped_TE.equal(before.map_TE & ~after.map_TE)
+    assert after.chosen_TE.equal(before.map_TE)
     assert after.weights_TE.equal(before.weights_TE * after.map_TE)
     assert after.weights_TE.dtype == torch.float32
     assert after.index_TK.equal(before.index_TK)
@@ -177,7 +178,7 @@ def test_nonsense_is_refused_with_its_numbers() -> None:
     with pytest.raises(ValueError, match="capacity=-1 must not be negative"):
         with_capacity(routing, -1)
     for size in (-1, 0, 7, 21):
-        with pytest.raises(ValueError, match=f"20 tokens cannot be cut into groups of group_size={size}"):
+        with pytest.raises(ValueError, match=f"20 tokens cannot be cut into equal groups of {size}"):
             with_capacity(routing, 1, group_size=size)
     with pytest.raises(ValueError, match="order='random' needs a generator"):
         with_capacity(routing, 1, order="random")

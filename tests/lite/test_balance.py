@@ -95,20 +95,23 @@ CONFIGS = st.builds(
     importance_weight=WEIGHTS,
     load_weight=WEIGHTS,
     l1_weight=WEIGHTS,
+    constant_weight=WEIGHTS,
 )
+PARTED = [BalanceConfig(auxiliary_weight=0.5, auxiliary_over=over) for over in ("sequence", "micro-batch")]
 
 
 @few
-@given(CONFIGS | st.just(BalanceConfig(auxiliary_weight=0.5, auxiliary_over="sequence")), st.integers(0, 3))
+@given(CONFIGS | st.sampled_from(PARTED), st.integers(0, 3))
 def test_the_balancing_loss_equals_torch(config: BalanceConfig, layers: int) -> None:
     theirs = [engine.softmax_top_k(random_logits(12, 4, seed=seed), 2) for seed in range(layers)]
     theirs = [replace(routing, load_probability_TE=routing.probs_TE) for routing in theirs]
     ours = [replace(as_numpy(one), load_probability_TE=one.probs_TE.numpy()) for one in theirs]
-    for asked in ({"sequence_length": 6}, {"sequence_length": 4, "top_k": 2}):
+    parts = {"num_sequences": 6, "micro_batches": 2}
+    for asked in (parts, parts | {"num_sequences": 3, "top_k": 2}):
         expected = engine.balancing_loss(theirs, config, **asked).item()
         assert lite.balancing_loss(ours, config, **asked) == close(expected)
-    expected = engine.balancing_loss(theirs, config, sequence_length=3, l1_weight=0.25).item()
-    assert lite.balancing_loss(ours, config, sequence_length=3, l1_weight=0.25) == close(expected)
+    expected = engine.balancing_loss(theirs, config, l1_weight=0.25, **parts).item()
+    assert lite.balancing_loss(ours, config, l1_weight=0.25, **parts) == close(expected)
 
 
 @few
@@ -131,7 +134,7 @@ def test_both_twins_refuse_the_same_nonsense_in_the_same_words(room: object) -> 
     for loss, named in (("auxiliary_loss", "auxiliary loss"), ("z_loss", "z-loss"), ("l1_loss", "L1 loss")):
         with pytest.raises(ValueError, match=f"the {named} of 0 tokens is not defined"):
             call(loss, nobody)
-    with pytest.raises(ValueError, match="6 tokens cannot be cut into groups of group_size=4"):
+    with pytest.raises(ValueError, match="6 tokens cannot be cut into equal groups of 4"):
         call("auxiliary_loss", routing, group_size=4)
     with pytest.raises(ValueError, match="one share_E does not go with 3 groups of tokens"):
         call("auxiliary_loss", routing, group_size=2, share_E=make(2) / 2)
@@ -141,7 +144,12 @@ def test_both_twins_refuse_the_same_nonsense_in_the_same_words(room: object) -> 
         call("auxiliary_loss", routing, share_E=make(2))
     with pytest.raises(ValueError, match="load loss needs a load probability"):
         call("balancing_loss", [routing], BalanceConfig(load_weight=0.1))
-    with pytest.raises(ValueError, match="needs the sequence_length"):
-        call("balancing_loss", [routing], BalanceConfig(auxiliary_weight=0.1, auxiliary_over="sequence"))
+    with pytest.raises(ValueError, match="constant loss of 0 tokens is not defined"):
+        call("balancing_loss", [nobody], BalanceConfig(constant_weight=0.1))
+    for parted, name in zip(PARTED, ("num_sequences", "micro_batches"), strict=True):
+        with pytest.raises(ValueError, match=f"needs {name}"):
+            call("balancing_loss", [routing], parted)
+        with pytest.raises(ValueError, match=f"6 tokens cannot be cut into {name}=4 equal parts"):
+            call("balancing_loss", [routing], parted, **{name: 4})
     with pytest.raises(ValueError, match=r"over \[\] experts cannot be pooled"):
         call("pooled", [])

@@ -116,7 +116,7 @@ def test_both_twins_refuse_the_same_nonsense_in_the_same_words(room: Any) -> Non
     generator = torch.Generator() if room is engine else np.random.default_rng()
     with pytest.raises(ValueError, match="capacity=-1 must not be negative"):
         room.expert_choice(zeros_TE, -1)
-    with pytest.raises(ValueError, match="4 tokens are not a whole number of sequences of sequence_length=3"):
+    with pytest.raises(ValueError, match="4 tokens cannot be cut into equal groups of 3"):
         room.expert_choice(zeros_TE, 1, sequence_length=3)
     with pytest.raises(ValueError, match=r"top_k=4 must lie in 1\.\.num_experts=3"):
         room.sinkhorn(zeros_TE, 4)

@@ -13,8 +13,8 @@ from transformers.models.mixtral import modeling_mixtral as mixtral
 from transformers.models.switch_transformers import modeling_switch_transformers as switch
 
 from moedocs.config import RoutingConfig, TransformerConfig
+from moedocs.config.model import NORM_EPSILON, ROTARY_BASE
 from moedocs.engine import MoELayer, Transformer, auxiliary_loss, softmax_top_k, switch_top_1, with_capacity
-from moedocs.engine import transformer as engine_transformer
 from moedocs.engine.layer import Dispatch
 
 TOKENS, WIDTH, EXPERTS, TOP_K = 50, 16, 8, 3
@@ -28,8 +28,8 @@ MIXTRAL = MixtralConfig(
     num_key_value_heads=2,
     num_local_experts=EXPERTS,
     num_experts_per_tok=TOP_K,
-    rms_norm_eps=engine_transformer.NORM_EPSILON,
-    rope_parameters={"rope_type": "default", "rope_theta": engine_transformer.ROTARY_BASE},
+    rms_norm_eps=NORM_EPSILON,
+    rope_parameters={"rope_type": "default", "rope_theta": ROTARY_BASE},
     output_router_logits=True,
 )
 
