@@ -3,8 +3,13 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from moedocs.lab import experiments, records
+from moedocs.problem import Problem
+
+if TYPE_CHECKING:
+    from moedocs.lab.training import Run
 
 
 def add_to(rooms: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -22,8 +27,14 @@ def add_to(rooms: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     verb.set_defaults(command=_show)
     verb = verbs.add_parser("run", parents=[common], help="do the trainings, write the record")
     verb.add_argument("name", help="an experiment, or all")
-    verb.add_argument("--force", action="store_true", help="recompute a record that is up to date, too")
+    verb.add_argument("--force", action="store_true", help="do all trainings anew, of a record that is up to date too")
     verb.add_argument("--jobs", type=_jobs, metavar="N", help="trainings at a time (default: one per core)")
+    verb.add_argument(
+        "--dask", metavar="ADDRESS", help="train on the cluster of this Dask scheduler, as tcp://host:8786"
+    )
+    verb.add_argument(
+        "--text", type=Path, metavar="FOLDER", help="train on your own text, a kind per subfolder; needs --records"
+    )
     verb.set_defaults(command=_run)
     verb = verbs.add_parser("check", parents=[common], help="re-run the first steps of a record and compare")
     verb.add_argument("name", help="an experiment, or all")
@@ -53,24 +64,38 @@ def _show(arguments: argparse.Namespace) -> int:
     made = record.made
     print(f"made         torch {made['torch']}, {made['machine']}, {made['cpu_seconds']} CPU seconds")
     for domain, text in record.corpora.items():
-        print(f"text         {domain}: {text['train_bytes']:,} bytes, from {', '.join(text['wheels'])}")
+        source = ", ".join(text.get("wheels", ["your folder"]))
+        print(f"text         {domain}: {text['train_bytes']:,} bytes, from {source}")
     print(f"trainings    {', '.join(record.settings['runs'])}")
+    for arm, losses in record.tuning.items():
+        tried = ", ".join(f"{rate}: {loss if loss is not None else 'failed'}" for rate, loss in losses.items())
+        print(f"rate         {arm} {record.learning_rates[arm]:g} (loss at {tried})")
     for key, value in record.results["summary"].items():
         print(f"{key:<12} {json.dumps(value, ensure_ascii=False)}")
     return 0
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    for name in _chosen(arguments.name):
+    chosen = _chosen(arguments.name)
+    if arguments.text and arguments.records.resolve() == records.RECORDS:
+        raise Problem("--text makes other records than the published ones: name a folder for them with --records")
+    anew: "set[Run] | None" = set() if arguments.force else None
+    for name in chosen:
         before = state(name, arguments.records)
-        if before == "up to date" and not arguments.force:
+        if before == "up to date" and anew is None and not arguments.text:
             print(f"{name}: up to date")
             continue
-        from moedocs.lab import sweep
+        from moedocs.lab import corpora, sweep
 
-        record = sweep.run(name, arguments.records, jobs=arguments.jobs)
+        domains = corpora.folder_domains(arguments.text) if arguments.text else None
+        record = sweep.run(
+            name, arguments.records, jobs=arguments.jobs, dask=arguments.dask, domains=domains, anew=anew
+        )
         path = records.path_of(name, arguments.records)
-        print(f"{name}: was {before}; written to {path} after {record.made['cpu_seconds']} CPU seconds")
+        made = record.made
+        print(
+            f"{name}: was {before}; written to {path}: {made['trainings']} trainings, {made['cpu_seconds']} CPU seconds"
+        )
     return 0
 
 

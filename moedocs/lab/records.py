@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,10 @@ class RecordError(Problem):
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One experiment: what was set, what it ran on, what came out."""
+    """One experiment: what was set, what it ran on, what came out.
+
+    Where learning rates were tuned, `tuning` has the loss of each rate tried by arm, `learning_rates` those chosen.
+    """
 
     name: str
     fingerprint: str
@@ -38,6 +41,8 @@ class Record:
     corpora: dict[str, Any]
     first_losses: dict[str, list[float]]
     results: dict[str, Any]
+    learning_rates: dict[str, float] = field(default_factory=dict)
+    tuning: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
 
 def module_of(name: str) -> str:

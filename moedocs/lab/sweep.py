@@ -1,28 +1,23 @@
-"""From an experiment to its record: all its trainings, side by side on the cores. And the check that it is true."""
+"""From an experiment to its record: all its trainings, what is measured on them, and the check that it is true."""
 
-import os
 import platform
-import sys
-import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib import import_module
-from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-from tqdm import tqdm
 
-from moedocs.lab import corpora
+from moedocs.lab import corpora, tuning, workers
 from moedocs.lab.fingerprint import fingerprint
 from moedocs.lab.records import RECORDS, Record, command, load, module_of, path_of, save, significant
+from moedocs.lab.store import Store
 from moedocs.lab.training import Run, train
 from moedocs.problem import Problem
 
@@ -35,32 +30,48 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Finished:
+class Measured:
     """What comes back from one training."""
 
-    measured: Any
+    values: Any
     first_losses: list[float]
-    cpu_seconds: float
+    training_seconds: float
+    measuring_seconds: float
 
 
-def run(name: str, folder: Path = RECORDS, *, jobs: int | None = None) -> Record:
-    """Do all trainings of an experiment and write its record; a second start on the same record is refused."""
-    experiment = import_module(module_of(name))
+def run(
+    name: str,
+    folder: Path = RECORDS,
+    *,
+    jobs: int | None = None,
+    dask: str | None = None,
+    domains: tuple[str, ...] | None = None,
+    anew: set[Run] | None = None,
+    store: Store | None = None,
+) -> Record:
+    """Do all trainings of an experiment and write its record; a second start on the same record is refused.
+
+    Trainings lie in `store`, so that a run that was killed goes on where it was; given `anew`, all are done again but
+    those in that set, to which they are added. `domains` replaces the text of every training. `dask` is the address of
+    a cluster's scheduler.
+    """
+    experiment, store = import_module(module_of(name)), store or Store()
     made_by = fingerprint(module_of(name))
-    runs: dict[str, Run] = experiment.RUNS
     with _lock(name, folder):
-        described = {domain: corpora.describe(domain) for domain in _domains(runs)}
-        finished = _all(name, runs, jobs or available_cores())
+        store.prune()
+        work = partial(workers.trained, workers.worker(jobs, dask), name, store=store, anew=anew)
+        plan = tuning.planned(experiment, work, partial(_on_text, domains))
+        found = _measured(experiment, plan.runs, store, jobs)
         record = Record(
             name=name,
             fingerprint=made_by,
-            settings=_settings(runs),
-            made=_made(finished),
-            corpora=described,
-            first_losses={key: significant(one.first_losses, LOSS_DIGITS) for key, one in finished.items()},
-            results=significant(
-                experiment.results({key: one.measured for key, one in finished.items()}), RESULT_DIGITS
-            ),
+            settings=_settings(plan.runs),
+            made=_made(plan, found, store),
+            corpora={_shown(domain): corpora.describe(domain) for domain in _domains(plan.runs)},
+            first_losses={key: significant(one.first_losses, LOSS_DIGITS) for key, one in found.items()},
+            results=significant(_results(experiment, plan, found, store, folder), RESULT_DIGITS),
+            learning_rates=plan.learning_rates,
+            tuning=significant(plan.tuning, RESULT_DIGITS),
         )
         save(record, folder)
     return record
@@ -81,7 +92,10 @@ class Check:
 def check(name: str, folder: Path = RECORDS) -> Iterator[Check]:
     """Re-run the first steps of every training of a record, which may be stale but not damaged."""
     record = load(name, folder, stale=True)
-    runs: dict[str, Run] = import_module(module_of(name)).RUNS
+    try:
+        runs = tuning.chosen(import_module(module_of(name)), record.learning_rates)
+    except KeyError:
+        runs = {}
     if set(runs) != set(record.first_losses):
         raise Problem(f"the record {name} is of other trainings than today's; recompute it with: {command(name)}")
     return (Check(key, difference(one, record.first_losses[key])) for key, one in runs.items())
@@ -93,60 +107,33 @@ def difference(run: Run, losses: list[float]) -> float:
     return max(abs(new - old) / old for new, old in zip(again, losses, strict=True))
 
 
-def available_cores() -> int:
-    """Cores this process may use, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _on_text(domains: tuple[str, ...] | None, run: Run) -> Run:
+    """The run on the user's own text, if there is any."""
+    return run if domains is None else replace(run, domains=domains, pieces=min(run.pieces, len(domains)))
 
 
-def _all(name: str, runs: dict[str, Run], jobs: int) -> dict[str, Finished]:
-    with tempfile.TemporaryDirectory() as folder, _bars(name, runs, Path(folder)):
-        work = (delayed(_one)(name, key, Path(folder) / str(number)) for number, key in enumerate(runs))
-        try:
-            finished = Parallel(n_jobs=min(jobs, len(runs)))(work)
-        except TerminatedWorkerError:
-            raise Problem(f"a process training {name} was killed (out of memory?); no record was written") from None
-    return dict(zip(runs, finished, strict=True))
+def _measured(experiment: ModuleType, runs: Mapping[str, Run], store: Store, jobs: int | None) -> dict[str, Measured]:
+    measures = [partial(_measure, experiment.__name__, run, store) for run in runs.values()]
+    found = workers.measured(jobs or workers.available_cores(), measures)
+    return dict(zip(runs, found, strict=True))
 
 
-def _one(name: str, key: str, ticks: Path) -> Finished:
-    """One training and its measurement, in a process of its own; each step leaves a byte in `ticks`."""
-    experiment = import_module(module_of(name))
+def _measure(module: str, run: Run, store: Store) -> Measured:
+    """In a process of its own: all that the experiment wants to know of one training."""
+    done = store.train(run)
     start = time.process_time()
-    with ticks.open("wb", buffering=0) as file:
-        trained = train(experiment.RUNS[key], on_step=lambda: file.write(b"."))
-    measured = experiment.measure(experiment.RUNS[key], trained)
-    return Finished(measured, trained.losses[:FIRST_STEPS], time.process_time() - start)
+    values = import_module(module).measure(run, done)
+    return Measured(values, done.losses[:FIRST_STEPS], done.cpu_seconds, time.process_time() - start)
 
 
-@contextmanager
-def _bars(name: str, runs: dict[str, Run], folder: Path) -> Iterator[None]:
-    """One bar over the steps of all trainings, with those under way by name and the time left."""
-    stop = threading.Event()
-    total = sum(run.training.steps for run in runs.values())
-    every = 0.5 if sys.stderr.isatty() else 30.0  # a log keeps every redraw
-    with tqdm(total=total, desc=name, unit="step", smoothing=0.05, mininterval=every, dynamic_ncols=True) as bar:
-        watcher = threading.Thread(target=_watch, args=(bar, runs, folder, stop), daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            watcher.join()
-
-
-def _watch(bar: Any, runs: dict[str, Run], folder: Path, stop: threading.Event) -> None:
-    while True:
-        last = stop.wait(0.5)
-        done = {key: _size(folder / str(number)) for number, key in enumerate(runs)}
-        under_way = [key for key, steps in done.items() if 0 < steps < runs[key].training.steps]
-        bar.set_postfix_str(", ".join(islice(under_way, 4)), refresh=False)
-        bar.update(sum(done.values()) - bar.n)
-        if last:
-            return
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def _results(
+    experiment: ModuleType, plan: tuning.Plan, found: Mapping[str, Measured], store: Store, folder: Path
+) -> dict[str, Any]:
+    results: dict[str, Any] = experiment.results({key: one.values for key, one in found.items()})
+    if hasattr(experiment, "artefacts"):
+        trained = {key: store.train(run) for key, run in plan.runs.items()}
+        results["exports"] = experiment.artefacts(trained, folder.parent / "models")
+    return results
 
 
 @contextmanager
@@ -164,11 +151,11 @@ def _lock(name: str, folder: Path) -> Iterator[None]:
         raise Problem(f"{folder}: cannot write here ({error.strerror})") from None
 
 
-def _domains(runs: dict[str, Run]) -> list[str]:
+def _domains(runs: Mapping[str, Run]) -> list[str]:
     return sorted({domain for run in runs.values() for domain in run.domains})
 
 
-def _settings(runs: dict[str, Run]) -> dict[str, Any]:
+def _settings(runs: Mapping[str, Run]) -> dict[str, Any]:
     """Dotted names and values: those that all trainings share once, then what sets each apart."""
     flat = {key: dict(_flat("", asdict(run))) for key, run in runs.items()}
     first = next(iter(flat.values()))
@@ -187,10 +174,17 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield prefix, list(value) if isinstance(value, tuple) else value
 
 
-def _made(finished: dict[str, Finished]) -> dict[str, Any]:
+def _shown(domain: str) -> str:
+    """A domain by its name; of a user's folder its own name, not where it lies."""
+    return Path(domain).name
+
+
+def _made(plan: tuning.Plan, found: Mapping[str, Measured], store: Store) -> dict[str, Any]:
     processor = platform.machine().replace("x86_64", "x86-64").replace("AMD64", "x86-64")
+    trained = sum(store.cpu_seconds(run) for run in {*plan.tried.values(), *plan.runs.values()})
     return {
         "torch": torch.__version__.partition("+")[0],
         "machine": f"{processor} CPU ({torch.backends.cpu.get_cpu_capability()}), 1 thread per training",
-        "cpu_seconds": round(sum(one.cpu_seconds for one in finished.values())),
+        "cpu_seconds": round(trained + sum(one.measuring_seconds for one in found.values())),
+        "trainings": len({*plan.tried.values(), *plan.runs.values()}),
     }
