@@ -79,7 +79,7 @@ def _run(arguments: argparse.Namespace) -> int:
     chosen = _chosen(arguments.name)
     if arguments.text and arguments.records.resolve() == records.RECORDS:
         raise Problem("--text makes other records than the published ones: name a folder for them with --records")
-    anew: "set[Run] | None" = set() if arguments.force else None
+    anew: set[Run] | None = set() if arguments.force else None
     for name in chosen:
         before = state(name, arguments.records)
         if before == "up to date" and anew is None and not arguments.text:

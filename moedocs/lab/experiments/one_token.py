@@ -57,7 +57,7 @@ def measure(run: Run, trained: Trained) -> dict[str, Any]:
     """The traces of the tokens, and how good and how balanced the model is."""
     return {
         "traces": [follow(trained.model, place) for place in PLACES],
-        "share": trained.looks[-1].share_LE[LAYER],
+        "share": trained.looks[-1].share_LE[LAYER].tolist(),
         "validation_loss": [look.validation_loss for look in trained.looks],
     }
 
