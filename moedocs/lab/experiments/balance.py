@@ -1,55 +1,108 @@
-"""Load per expert while a model trains: without balancing, with the auxiliary loss, with the loss-free bias.
+"""Load per expert while a model trains, under each rule that is to keep it even, and under none.
 
-All else is equal: the three arms of one seed start from the same weights and read the same text.
+Arms are "RULE/kK", K experts a token of equal FLOPs in all, and "sigmoid-RULE/kK": scores that do not compete, as in
+DeepSeek-V3, so that the gate can be told from the rule. All arms of one seed start from the same weights and read the
+same text. Of K = 1 two things are peculiar: weights are not renormalised, where the router can say so, since the router
+would learn nothing from a weight of 1; noisy top-k renormalises always, so that there only the load loss teaches it.
 """
 
+from collections.abc import Callable
 from statistics import mean
 from typing import Any
 
-from moedocs.config import BalanceConfig, RoutingConfig, TrainingConfig, TransformerConfig
+import torch
+
+from moedocs.config import BalanceConfig, RoutingConfig
+from moedocs.engine import dead_experts, load_entropy
+from moedocs.lab import small
+from moedocs.lab.looks import Look
 from moedocs.lab.training import Run, Trained
 
-ARMS = {
-    "none": BalanceConfig(),
-    "auxiliary": BalanceConfig(auxiliary_weight=0.01),
-    "bias": BalanceConfig(bias_rate=0.01),
+RATES, SEEDS = small.RATES, small.SEEDS
+LOOK_AT = (0, 5, 10, 20, 40, 80, 120, 160, 200, 250, 300)
+PROBABILITY_AT = (0, 10, 40, 120, 300)
+WIDTH = {1: 128, 2: 64}  # of an expert, by K
+RULES: dict[str, dict[str, Any]] = {
+    "none": {},
+    **{f"auxiliary-{weight:g}": {"auxiliary_weight": weight} for weight in (0.0001, 0.001, 0.01, 0.1, 1.0)},
+    "z": {"z_weight": 0.001},
+    "auxiliary+z": {"auxiliary_weight": 0.01, "z_weight": 0.001},
+    "importance+load": {"importance_weight": 0.1, "load_weight": 0.1},  # as Shazeer et al. 2017 weigh them
+    "bias": {"bias_rate": 0.01},
+    "expert-choice": {},
+    "constant": {"constant_weight": 0.01},
 }
-SEEDS = (0, 1, 2)
-LOOK_AT = (0, 5, 10, 20, 40, 80, 160, 240, 320, 400)
+ROUTERS: dict[str, dict[str, Any]] = {
+    "importance+load": {"router": "noisy"},
+    "expert-choice": {"router": "expert-choice", "capacity_factor": 1.0},
+}
+SIGMOID = tuple(f"sigmoid-{rule}" for rule in ("none", "auxiliary-0.01", "bias"))
+ARMS = tuple(f"{rule}/k{top_k}" for rule in (*RULES, *SIGMOID) for top_k in WIDTH)
 
 
-def _run(arm: str, seed: int) -> Run:
-    routing = RoutingConfig(num_experts=8, top_k=1, renormalise=False, balance=ARMS[arm])
+def run(arm: str, learning_rate: float, seed: int) -> Run:
+    """Steps of 8 sequences, one of each kind of text."""
+    rule, _, digit = arm.rpartition("/k")
+    top_k = int(digit)
     return Run(
-        model=TransformerConfig(vocab_size=256, d_model=64, num_layers=4, num_heads=4, d_ff=128, routing=routing),
-        training=TrainingConfig(steps=LOOK_AT[-1], sequences=16, sequence_length=128, learning_rate=4e-3, seed=seed),
-        domains=("code", "headers", "latin", "cyrillic"),
+        model=small.model(routing=_routing(rule, top_k), d_ff=WIDTH[top_k]),
+        training=small.training(learning_rate, seed, LOOK_AT[-1], sequences=8),
+        domains=small.DOMAINS,
         look_at=LOOK_AT,
     )
 
 
-RUNS = {f"{arm}/{seed}": _run(arm, seed) for arm in ARMS for seed in SEEDS}
+def _routing(rule: str, top_k: int) -> RoutingConfig:
+    plain = rule.removeprefix("sigmoid-")
+    scores = {"router": "softmax" if plain == rule else "sigmoid", "renormalise": top_k > 1}
+    options = ROUTERS.get(plain, scores)
+    return RoutingConfig(num_experts=8, top_k=top_k, balance=BalanceConfig(**RULES[plain]), **options)
 
 
 def measure(run: Run, trained: Trained) -> dict[str, Any]:
-    """At each look: validation loss, load of every layer, and the largest share in a layer, averaged over layers."""
-    return {
+    """At each look, by layer: each expert's share of the assignments, experts without any, entropies; and the loss.
+
+    An expert is dead at a look if none of the validation text goes to it: it may live at the next look, and while noise
+    is drawn in training. `load_entropy` is 1 at perfect balance, `router_entropy` in nats. `largest_share` is the mean
+    over layers; times E it is the imbalance, largest load over mean. `balancing` is what the rule added to the training
+    loss at the step of the look, of the last step at the end. Expert choice is even by construction, and its loss looks
+    ahead: its price is the share of tokens `unserved`, which no expert took.
+    """
+    looks = trained.looks
+    last = len(trained.balancing) - 1
+    found = {
         "seed": run.training.seed,
-        "validation_loss": [look.validation_loss for look in trained.looks],
-        "largest_share": [mean(max(share_E) for share_E in look.share_LE) for look in trained.looks],
-        "share": [look.share_LE for look in trained.looks],
+        "validation_loss": [look.validation_loss for look in looks],
+        "balancing": [trained.balancing[min(look.step, last)] for look in looks],
+        "largest_share": [float(look.share_LE.max(1).mean()) for look in looks],
+        "dead": [_by_layer(look, dead_experts) for look in looks],
+        "load_entropy": [_by_layer(look, load_entropy) for look in looks],
+        "router_entropy": [look.entropy_L.tolist() for look in looks],
+        "share": [look.share_LE.tolist() for look in looks],
+        "probability": [look.probs_LE.tolist() for look in looks if look.step in PROBABILITY_AT],
     }
+    if run.model.routing and run.model.routing.router == "expert-choice":
+        found["unserved"] = [[float(1 - map_TE.any(1).mean()) for map_TE in look.maps] for look in looks]
+    return found
 
 
 def results(measured: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Curves per arm and seed; `share` is indexed by look, layer, expert. The summary is of the last look."""
     arms = {arm: [measured[f"{arm}/{seed}"] for seed in SEEDS] for arm in ARMS}
-    return {"steps": list(LOOK_AT), "arms": arms, "summary": {arm: _summary(runs) for arm, runs in arms.items()}}
+    return {
+        "steps": list(LOOK_AT),
+        "probability_steps": list(PROBABILITY_AT),
+        "arms": arms,
+        "summary": {arm: _summary(runs) for arm, runs in arms.items()},
+    }
+
+
+def _by_layer(look: Look, of_load: Callable[[torch.Tensor], torch.Tensor]) -> list[float]:
+    return [of_load(torch.from_numpy(map_TE.sum(0))).item() for map_TE in look.maps]
 
 
 def _summary(runs: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    return {name: _spread([run[name][-1] for run in runs]) for name in ("largest_share", "validation_loss")}
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {"mean": mean(values), "least": min(values), "most": max(values)}
+    """Mean and range over seeds; dead experts are those of all layers together."""
+    ends = {name: [run[name][-1] for run in runs] for name in ("largest_share", "validation_loss")}
+    ends["dead"] = [sum(run["dead"][-1]) for run in runs]
+    return {name: {"mean": mean(values), "least": min(values), "most": max(values)} for name, values in ends.items()}
