@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
-from moedocs.engine import Output, Transformer, router_entropy
+from moedocs.engine.metrics import router_entropy
+from moedocs.engine.transformer import Output, Transformer
 
 LOOK_SEED = 2_000_000  # what a routing draws while it is looked at: the same for every model and step
 

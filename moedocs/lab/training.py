@@ -14,7 +14,11 @@ from torch import Generator, Tensor
 from torch.nn.functional import cross_entropy
 
 from moedocs.config import TrainingConfig, TransformerConfig
-from moedocs.engine import Output, Transformer, balancing_loss, pooled, sampling_loss, updated_l1_weight
+
+# module by module: what no training runs may change without making trainings stale
+from moedocs.engine.balance import balancing_loss, pooled, updated_l1_weight
+from moedocs.engine.depth_sampling import sampling_loss
+from moedocs.engine.transformer import Output, Transformer
 from moedocs.lab import batches
 from moedocs.lab.looks import Look, look, packed, unpacked
 from moedocs.problem import Problem
