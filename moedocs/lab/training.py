@@ -3,6 +3,7 @@
 Shapes: B sequences · S sequence length · L MoE layers · E experts
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,12 +89,12 @@ class Training:
 
     def advance(self) -> None:
         """Look, where it is time to, and take the next step."""
-        start = time.process_time()
+        start = time.thread_time()  # a process may train several models at a time
         with one_thread():
             self._look()
             self._take_step()
         self.step += 1
-        self.cpu_seconds += time.process_time() - start
+        self.cpu_seconds += time.thread_time() - start
 
     def finish(self) -> Trained:
         """The last look, and all that the run leaves, of as many steps as were taken."""
@@ -127,8 +128,15 @@ class Training:
         self._optimizer.load_state_dict(state["optimizer"])
 
     def _look(self) -> None:
-        if self.step in self.run.look_at:
-            self.looks.append(look(self.model, validation(self.run), len(self.run.domains), self.step))
+        if self.step not in self.run.look_at:
+            return
+        try:
+            seen = look(self.model, validation(self.run), len(self.run.domains), self.step)
+        except ValueError as error:  # the router refuses logits that are not finite
+            raise TrainingError(f"training stopped at step {self.step}: {error}") from None
+        if not math.isfinite(seen.validation_loss):
+            raise TrainingError(f"training stopped at step {self.step}: validation loss {seen.validation_loss}")
+        self.looks.append(seen)
 
     def _take_step(self) -> None:
         config = self.run.training
@@ -137,7 +145,7 @@ class Training:
         )
         try:
             loss, output = language_loss(self.model, bytes_BS, self._routing_draws)
-        except ValueError as error:  # the router refuses logits that are not finite
+        except ValueError as error:  # as in a look
             raise TrainingError(f"training stopped at step {self.step}: {error}") from None
         added = balancing(self.run, output, self._l1_weight)
         self._optimizer.zero_grad()
