@@ -107,6 +107,11 @@ def layer() -> None:
     subprocess.run([sys.executable, "-m", "tests.bench_layer", *filter(SETTING, sys.argv[1:])], check=True)
 
 
+def train() -> None:
+    """A training step of each architecture beside the same model of transformers' blocks."""
+    subprocess.run([sys.executable, "-m", "tests.bench_train"], check=True)
+
+
 def timed(command: list[str], folder: Path = ROOT) -> float:
     """Wall seconds of a command."""
     started = time.perf_counter()
@@ -144,6 +149,6 @@ def fresh(browser: Browser, address: str) -> Page:
 
 
 if __name__ == "__main__":
-    measures = {measure.__name__: measure for measure in (cold, warm, build, pages, cell, count, layer)}
+    measures = {measure.__name__: measure for measure in (cold, warm, build, pages, cell, count, layer, train)}
     for name in itertools.filterfalse(SETTING, sys.argv[1:]) if sys.argv[1:] else measures:
         measures[name]()
