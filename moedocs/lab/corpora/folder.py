@@ -9,7 +9,7 @@ from moedocs.lab.corpora.kinds import Text, sha256
 from moedocs.lab.corpora.wheels import CorpusError
 
 LARGEST = 16 * 2**20  # bytes of a file that is still read
-SHORTEST = 1024  # bytes of either side: a few sequences
+SHORTEST = 512  # bytes of either side: two of the longest sequences
 ONE_IN = 10
 
 Files = list[tuple[str, bytes]]  # path inside the folder, content
@@ -17,10 +17,18 @@ Files = list[tuple[str, bytes]]  # path inside the folder, content
 
 def folder_domains(path: str) -> tuple[str, ...]:
     """The subfolders as one domain each, sorted; or the folder itself, when it has none."""
-    named = path.rstrip("/") if "/" in path.rstrip("/") else f"./{path.rstrip('/')}"
     folder = _existing(path)
-    inside = sorted(item.name for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
-    return tuple(f"{named}/{name}" for name in inside) or (named,)
+    try:
+        inside = sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
+    except OSError as error:
+        raise _unreadable(error) from None
+    return tuple(map(_domain, inside or [folder]))
+
+
+def _domain(folder: Path) -> str:
+    """A path with a slash in it, which tells a folder from the kinds of text that have names."""
+    path = folder.as_posix()
+    return path if "/" in path else f"./{path}"
 
 
 def folder_text(path: str) -> Text:
@@ -51,24 +59,32 @@ def _existing(path: str) -> Path:
 def _files(folder: Path) -> Files:
     """What is neither hidden nor empty nor very large, and has no zero byte, which text has not."""
     found = []
-    for path in _visible(folder):
-        try:
+    try:
+        for path in _visible(folder):
             content = path.read_bytes() if path.stat().st_size <= LARGEST else b""
-        except OSError as error:
-            raise CorpusError(f"{path}: cannot be read ({error.strerror})") from None
-        if content and b"\0" not in content:
-            found.append((path.relative_to(folder).as_posix(), content))
+            if content and b"\0" not in content:
+                found.append((path.relative_to(folder).as_posix(), content))
+    except OSError as error:
+        raise _unreadable(error) from None
     return sorted(found)
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (path for name in names if not name.startswith(".") and (path := Path(root, name)).is_file())
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _unreadable(error: OSError) -> CorpusError:
+    return CorpusError(f"{error.filename}: cannot be read ({error.strerror})")
+
+
 def _sides(files: Files) -> tuple[Files, Files]:
-    """About one file in ten is held out, by the hash of its path; files of the same bytes go together.
+    """About one file in ten is held out, by the hash of its path; never the largest; files of the same bytes together.
 
     More are held out while those are too short to look at a model by. The order of hashes, not of paths, decides, so
     that a file added to the folder moves few others.
@@ -79,11 +95,12 @@ def _sides(files: Files) -> tuple[Files, Files]:
     if len(groups) == 1:
         return _cut(files[0])
     ordered = sorted(groups.values(), key=lambda group: _place(group[0][0]))
-    number = sum(_place(group[0][0]) < 2**32 // ONE_IN for group in ordered)
-    number = min(max(number, 1), len(ordered) - 1)
-    while number < len(ordered) - 1 and _size(ordered[:number]) < SHORTEST:
+    largest = max(ordered, key=lambda group: len(group[0][1]))
+    others = [group for group in ordered if group is not largest]
+    number = max(1, sum(_place(group[0][0]) < 2**32 // ONE_IN for group in others))
+    while number < len(others) and _size(others[:number]) < SHORTEST:
         number += 1
-    return sorted(chain.from_iterable(ordered[number:])), sorted(chain.from_iterable(ordered[:number]))
+    return sorted(chain(largest, *others[number:])), sorted(chain(*others[:number]))
 
 
 def _cut(file: tuple[str, bytes]) -> tuple[Files, Files]:
