@@ -204,7 +204,12 @@ def test_generated_text_is_kept_and_made_anew_when_damaged(tmp_path: Path, monke
     made = []
     sides = (b"a formula\n", b"another\n")
     hashes = {"train_sha256": corpora.sha256(sides[0]), "validation_sha256": corpora.sha256(sides[1])}
-    domain = Generated(wheel="sympy", make=lambda: made.append(1) or sides, **hashes)
+
+    def make() -> tuple[bytes, bytes]:
+        made.append(1)
+        return sides
+
+    domain = Generated(wheel="sympy", make=make, **hashes)
     for times in (1, 1):
         assert (domain.assemble().train, domain.assemble().validation) == sides
         assert len(made) == times
