@@ -50,12 +50,17 @@ def packed(trained: Trained, name: str) -> bytes:
         "format": FORMAT,
         "name": name,
         "config": asdict(trained.run.model),
-        "domains": list(trained.run.domains),
+        "domains": [called(domain) for domain in trained.run.domains],
         "sequence_length": trained.run.training.sequence_length,
     }
     entries = {f"{key}.npy": _npy(array) for key, array in rounded(trained.model).items()}
     entries[ABOUT] = json.dumps(about, sort_keys=True, indent=1).encode()
     return sealed(entries)
+
+
+def called(domain: str) -> str:
+    """The name of a kind of text; of a user's folder its last part only."""
+    return Path(domain).resolve().name if "/" in domain else domain
 
 
 def sealed(entries: dict[str, bytes]) -> bytes:

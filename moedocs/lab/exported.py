@@ -21,6 +21,7 @@ from moedocs.engine import (
     normalised_mutual_information,
 )
 from moedocs.lab.corpora import text
+from moedocs.lab.export import called
 from moedocs.lab.looks import Look
 from moedocs.lab.recognition import Recogniser, copied
 from moedocs.lab.training import Run, one_thread, validation
@@ -29,7 +30,6 @@ from moedocs.lite.generate import generate
 from moedocs.lite.weights import Model
 
 TEMPERATURE = 0.75
-PROMPTS = 8  # of each kind of text
 PROMPT, WRITTEN = 48, 160  # bytes
 COPIED = 24  # bytes in a row, hardly ever the same by chance
 
@@ -95,22 +95,22 @@ def depth_choice(model: Transformer, run: Run) -> list[dict[str, float]]:
     return found
 
 
-def writing(model: Model) -> dict[str, Any]:
+def writing(model: Model, domains: tuple[str, ...], num_prompts: int) -> dict[str, Any]:
     """What the model writes after prompts from validation text, judged beside what really follows there.
 
     The samples are those after the first prompt of each kind of text, whatever came of it.
     """
-    texts = [text(domain).train for domain in model.domains]
+    texts = [text(domain).train for domain in domains]
     recogniser = Recogniser(texts)
     written: list[list[bytes]] = []
     real: list[list[bytes]] = []
     samples = []
-    for kind, domain in enumerate(model.domains):
-        prompts = [_prompt(text(domain).validation, number) for number in range(PROMPTS)]
+    for kind, domain in enumerate(domains):
+        prompts = _prompts(text(domain).validation, num_prompts)
         written.append([written_after(model, prompt, [kind, number]) for number, (prompt, _) in enumerate(prompts)])
         real.append([following for _, following in prompts])
-        recognised = model.domains[recogniser.kind(written[-1][0])]
-        samples.append(_sample(domain, prompts[0][0], written[-1][0], recognised))
+        recognised = domains[recogniser.kind(written[-1][0])]
+        samples.append(_sample(called(domain), prompts[0][0], written[-1][0], called(recognised)))
     return {
         "samples": samples,
         "written": _judged(recogniser, written, texts),
@@ -124,11 +124,13 @@ def written_after(model: Model, prompt: bytes, seed: list[int]) -> bytes:
     return generate(model.arrays, model.config, prompt, WRITTEN, temperature=TEMPERATURE, generator=draws).text
 
 
-def _prompt(source: bytes, number: int) -> tuple[bytes, bytes]:
-    """Some `PROMPT` bytes of whole characters from one of evenly spaced places, and what follows them."""
-    start = (len(source) - PROMPT - WRITTEN) // PROMPTS * number
-    start, end = _boundary(source, start), _boundary(source, start + PROMPT)
-    return source[start:end], source[end : end + WRITTEN]
+def _prompts(source: bytes, count: int) -> list[tuple[bytes, bytes]]:
+    """From evenly spaced places some `PROMPT` bytes of whole characters, and what follows them."""
+    stride, found = (len(source) - PROMPT - WRITTEN) // count, []
+    for place in range(0, stride * count, stride):
+        start, end = _boundary(source, place), _boundary(source, place + PROMPT)
+        found.append((source[start:end], source[end : end + WRITTEN]))
+    return found
 
 
 def _boundary(source: bytes, place: int) -> int:

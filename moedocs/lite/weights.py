@@ -51,13 +51,15 @@ def load(source: Path | bytes, *, name: str | None = None) -> Model:
     if not content.startswith(b"PK"):
         raise _refused(label, "is not the file of a model")
     if content[-DIGEST:] != digest(content[:-DIGEST]):
-        raise _refused(label, "damaged or cut short, its content is not what its hash says")
-    about, arrays = _entries(label, content)
+        raise _refused(label, "is damaged or cut short, its content is not what its hash says")
+    try:
+        model = _model(label, content)
+    except (KeyError, TypeError, ValueError, zipfile.BadZipFile):
+        raise _refused(label, "is not the file of a model") from None
     expected = source.stem if isinstance(source, Path) else name
-    if expected is not None and about["name"] != expected:
-        raise _refused(label, f"holds the model {about['name']!r}, not {expected!r}")
-    domains, config = tuple(about["domains"]), _config(about["config"])
-    return Model(about["name"], config, arrays, about["sequence_length"], domains)
+    if expected is not None and model.name != expected:
+        raise _refused(label, f"holds the model {model.name!r}, not {expected!r}")
+    return model
 
 
 def digest(content: bytes) -> bytes:
@@ -72,17 +74,19 @@ def _content(path: Path) -> bytes:
         raise _refused(str(path), f"cannot be read ({error.strerror})") from None
 
 
-def _entries(label: str, content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """What the model is, and its arrays in float32."""
+def _model(label: str, content: bytes) -> Model:
     with zipfile.ZipFile(io.BytesIO(content)) as file:
         about = json.loads(file.read(ABOUT))
         if about["format"] != FORMAT:
-            raise _refused(label, f"of format {about['format']}, and only format {FORMAT} is understood")
+            raise _refused(label, f"is of format {about['format']}, and only format {FORMAT} is understood")
         names = [name for name in file.namelist() if name != ABOUT]
-        return about, {name.removesuffix(".npy"): _array(file.read(name)) for name in names}
+        arrays = {name.removesuffix(".npy"): _array(file.read(name)) for name in names}
+    domains, config = tuple(about["domains"]), _config(about["config"])
+    return Model(about["name"], config, arrays, about["sequence_length"], domains)
 
 
 def _array(content: bytes) -> NDArray[Any]:
+    """In float32 what has a fraction, so that no later step has to convert it."""
     array: NDArray[Any] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     return array.astype(np.float32) if array.dtype == np.float16 else array
 

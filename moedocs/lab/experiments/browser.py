@@ -10,14 +10,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from moedocs.config import BalanceConfig, DepthConfig, RoutingConfig, TrainingConfig, TransformerConfig
 from moedocs.lab import export, small
 from moedocs.lab.exported import (
-    PROMPTS,
     TEMPERATURE,
     causal_loss,
     depth_choice,
@@ -67,22 +64,27 @@ RUNS = {
 CHECK_TEXT = "class Router:\n    # лозинка, 数据\n    def go(self, x):\n".encode()
 CHECK_AT = range(7, 64, 8)
 CHECK_LOGITS = 8
+PROMPTS = 8  # of each kind of text
 
 
-def measure(run: Run, trained: Trained) -> dict[str, Any]:
-    """How good the model is, trained, rounded, and with depth chosen as in writing; its routing; what it writes."""
+def measure(run: Run, trained: Trained, *, num_prompts: int = PROMPTS) -> dict[str, Any]:
+    """How good the model is, in nats per byte of each domain: trained, rounded, and with depth chosen as in writing.
+
+    And its routing, and what it writes.
+    """
     model = load(export.packed(trained, "model"))
     twin = torch_of(model)
     seen = look(twin, validation(run), len(run.domains), run.training.steps)
     return {
-        "loss": _by_domain(run, trained.looks[-1].loss_D),
-        "loss_rounded": _by_domain(run, seen.loss_D),
-        "loss_causal": _by_domain(run, causal_loss(twin, run)),
+        "domains": [export.called(domain) for domain in run.domains],
+        "loss": trained.looks[-1].loss_D.tolist(),
+        "loss_rounded": seen.loss_D.tolist(),
+        "loss_causal": causal_loss(twin, run).tolist(),
         "logits": difference(model, twin, run),
         "share": seen.share_LE.tolist() if seen.maps else [],
         "domain_information": domain_information(seen, run),
         "depth": depth_choice(twin, run),
-        **writing(model),
+        **writing(model, run.domains, num_prompts),
     }
 
 
@@ -114,12 +116,8 @@ def check_logits(model: Model) -> dict[str, Any]:
     return {"text": CHECK_TEXT.decode(), "places": list(CHECK_AT), "bytes": best.indices.tolist(), "logits": logits}
 
 
-def _by_domain(run: Run, loss_D: NDArray[np.float32]) -> dict[str, float]:
-    return dict(zip(run.domains, loss_D.tolist(), strict=True))
-
-
 def _summary(one: dict[str, Any]) -> dict[str, float]:
-    bits = {name: mean(one[name].values()) / math.log(2) for name in ("loss", "loss_rounded", "loss_causal")}
+    bits = {name: mean(one[name]) / math.log(2) for name in ("loss", "loss_rounded", "loss_causal")}
     return {
         **{name.replace("loss", "bits_per_byte"): value for name, value in bits.items()},
         "recognised": one["written"]["recognised"],
