@@ -26,7 +26,7 @@ def add_to(rooms: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     verb.add_argument("name", help="an experiment")
     verb.set_defaults(command=_show)
     verb = verbs.add_parser("run", parents=[common], help="do the trainings, write the record")
-    verb.add_argument("name", help="an experiment, or all")
+    verb.add_argument("name", help="an experiment, or all; or the dotted name of a module of your own that is one")
     verb.add_argument("--force", action="store_true", help="do all trainings anew, of a record that is up to date too")
     verb.add_argument("--jobs", type=_jobs, metavar="N", help="trainings at a time (default: one per core)")
     verb.add_argument(
@@ -34,6 +34,12 @@ def add_to(rooms: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     verb.add_argument(
         "--text", type=Path, metavar="FOLDER", help="train on your own text, a kind per subfolder; needs --records"
+    )
+    verb.add_argument(
+        "--store",
+        type=Path,
+        metavar="FOLDER",
+        help="where trainings lie, to be used again (.cache/lab of this project)",
     )
     verb.set_defaults(command=_run)
     verb = verbs.add_parser("check", parents=[common], help="re-run the first steps of a record and compare")
@@ -51,8 +57,9 @@ def state(name: str, folder: Path = records.RECORDS) -> str:
 
 
 def _list(arguments: argparse.Namespace) -> int:
+    width = max(map(len, experiments.names()))
     for name in experiments.names():
-        print(f"{name:<12} {state(name, arguments.records):<11} {experiments.title(name)}")
+        print(f"{name:<{width}} {state(name, arguments.records):<11} {experiments.title(name)}")
     return 0
 
 
@@ -62,9 +69,9 @@ def _show(arguments: argparse.Namespace) -> int:
     print(f"{name}: {experiments.title(name)}")
     print(f"record       {state(name, arguments.records)}, fingerprint {record.fingerprint}")
     made = record.made
-    print(f"made         torch {made['torch']}, {made['machine']}, {made['cpu_seconds']} CPU seconds")
+    print(f"made         torch {made['torch']}, {made['machine']}, {made['cpu_seconds']:,} CPU seconds")
     for domain, text in record.corpora.items():
-        source = ", ".join(text.get("wheels", ["your folder"]))
+        source = ", ".join(text["wheels"] or ["your folder"])
         print(f"text         {domain}: {text['train_bytes']:,} bytes, from {source}")
     print(f"trainings    {', '.join(record.settings['runs'])}")
     for arm, losses in record.tuning.items():
@@ -85,18 +92,26 @@ def _run(arguments: argparse.Namespace) -> int:
         if before == "up to date" and anew is None and not arguments.text:
             print(f"{name}: up to date")
             continue
-        from moedocs.lab import corpora, sweep
-
-        domains = corpora.folder_domains(arguments.text) if arguments.text else None
-        record = sweep.run(
-            name, arguments.records, jobs=arguments.jobs, dask=arguments.dask, domains=domains, anew=anew
-        )
+        made = _computed(name, arguments, anew).made
         path = records.path_of(name, arguments.records)
-        made = record.made
-        print(
-            f"{name}: was {before}; written to {path}: {made['trainings']} trainings, {made['cpu_seconds']} CPU seconds"
-        )
+        done = f"{made['trainings']} trainings, {made['cpu_seconds']:,} CPU seconds"
+        print(f"{name}: was {before}; written to {path}: {done}", flush=True)
     return 0
+
+
+def _computed(name: str, arguments: argparse.Namespace, anew: "set[Run] | None") -> records.Record:
+    from moedocs.lab import corpora, sweep
+    from moedocs.lab.store import FOLDER, Store
+
+    return sweep.run(
+        name,
+        arguments.records,
+        jobs=arguments.jobs,
+        dask=arguments.dask,
+        domains=corpora.folder_domains(str(arguments.text)) if arguments.text else None,
+        anew=anew,
+        store=Store(arguments.store or FOLDER),
+    )
 
 
 def _check(arguments: argparse.Namespace) -> int:

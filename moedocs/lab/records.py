@@ -46,8 +46,8 @@ class Record:
 
 
 def module_of(name: str) -> str:
-    """The module that defines the experiment of this name."""
-    return f"moedocs.lab.experiments.{name.replace('-', '_')}"
+    """The module that defines the experiment of this name; a dotted name is that of a module somewhere else."""
+    return name if "." in name else f"moedocs.lab.experiments.{name.replace('-', '_')}"
 
 
 def command(name: str) -> str:
@@ -83,12 +83,16 @@ def is_current(record: Record) -> bool:
 def save(record: Record, folder: Path = RECORDS) -> Path:
     """Write the record whole or not at all: a kill at any moment leaves the old file or the new one."""
     path = path_of(record.name, folder)
+    try:
+        text = dumps(record)
+    except (ValueError, TypeError) as error:
+        raise RecordError("not written", f"{_shown(path)}: cannot hold what was found ({error})") from None
     temporary = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=path.stem, suffix=".tmp")
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f"{path.stem}-", suffix=".tmp")
         with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(dumps(record))
+            file.write(text)
             file.flush()
             os.fsync(handle)
         os.chmod(temporary, 0o644)
@@ -98,6 +102,12 @@ def save(record: Record, folder: Path = RECORDS) -> Path:
             Path(temporary).unlink(missing_ok=True)
         raise RecordError("not written", f"{_shown(path)}: cannot be written ({error.strerror})") from None
     return path
+
+
+def tidy(name: str, folder: Path) -> None:
+    """Delete what writers of this record left half-written when they were killed; nobody may be writing it now."""
+    for path in folder.glob(f"{name}-????????.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def dumps(record: Record) -> str:

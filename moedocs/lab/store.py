@@ -12,7 +12,8 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,7 @@ from moedocs.problem import Problem
 
 FOLDER = ROOT / ".cache" / "lab"
 SAVE_EVERY = 10.0  # seconds between two writings of a training under way
+DAY = 86_400.0  # seconds
 KEPT_DAYS = 30.0  # trainings by other code that nobody asked for
 DIGEST_BYTES = 32
 
@@ -55,8 +57,7 @@ class Store:
 
         `on_step` is told how many steps are done, after each.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._file(run).with_suffix(".lock")):
+        with self._alone(run):
             if self.holds(run):
                 on_step(run.training.steps)
             else:
@@ -88,10 +89,27 @@ class Store:
             path.unlink(missing_ok=True)
 
     def prune(self) -> None:
-        """Delete the trainings by other code that are older than a month."""
-        for folder in self.root.iterdir() if self.root.is_dir() else ():
-            if folder != self.folder and time.time() - folder.stat().st_mtime > KEPT_DAYS * 86_400:
+        """Delete trainings by other code that are older than a month, and what killed processes left half-written."""
+        for folder in self.root.glob("*/"):
+            if folder != self.folder and _age(folder) > KEPT_DAYS * DAY:
                 shutil.rmtree(folder, ignore_errors=True)
+        for path in self.folder.glob("*.tmp"):
+            if _age(path) > DAY:
+                path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self, run: Run) -> Iterator[None]:
+        """While no other process does this training; waits for one that does."""
+        lock = FileLock(self._file(run).with_suffix(".lock"))
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            raise _unwritable(self.folder, error) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _finish(self, run: Run, on_step: Callable[[int], object]) -> dict[str, Any]:
         training = Training(run)
@@ -106,9 +124,9 @@ class Store:
                 if time.monotonic() - saved >= self.save_every:
                     _write(self._begun(run), training.state())
                     saved = time.monotonic()
+            done = training.finish()
         except TrainingError as error:
             return {"failure": str(error), "cpu_seconds": training.cpu_seconds}
-        done = training.finish()
         on_step(training.step)
         return {
             "weights": done.model.state_dict(),
@@ -179,4 +197,18 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     except OSError as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        raise Problem(f"{path.parent}: a training cannot be written there ({error.strerror}): make room") from None
+        raise _unwritable(path.parent, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> Problem:
+    return Problem(
+        f"{folder}: trainings cannot be written there ({error.strerror}); make room, or name another --store"
+    )
+
+
+def _age(path: Path) -> float:
+    """Seconds since the file or folder was changed; none where it has just gone."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0

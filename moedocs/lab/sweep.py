@@ -16,9 +16,9 @@ from filelock import FileLock, Timeout
 
 from moedocs.lab import corpora, tuning, workers
 from moedocs.lab.fingerprint import fingerprint
-from moedocs.lab.records import RECORDS, Record, command, load, module_of, path_of, save, significant
+from moedocs.lab.records import RECORDS, Record, command, load, module_of, path_of, save, significant, tidy
 from moedocs.lab.store import Store
-from moedocs.lab.training import Run, train
+from moedocs.lab.training import Run, TrainingError, train
 from moedocs.problem import Problem
 
 FIRST_STEPS = 6
@@ -59,9 +59,11 @@ def run(
     made_by = fingerprint(module_of(name))
     with _lock(name, folder):
         store.prune()
-        work = partial(workers.trained, workers.worker(jobs, dask), name, store=store, anew=anew)
-        plan = tuning.planned(experiment, work, partial(_on_text, domains))
-        found = _measured(experiment, plan.runs, store, jobs)
+        worker = workers.worker(jobs, dask, anew=anew is not None)
+        train_all = partial(workers.trained, worker, name, store=store, anew=anew)
+        plan = tuning.planned(experiment, train_all, partial(_on_text, domains))
+        _refuse_failed(name, plan, store)
+        found = _measured(name, plan.runs, store, jobs)
         record = Record(
             name=name,
             fingerprint=made_by,
@@ -98,7 +100,9 @@ def check(name: str, folder: Path = RECORDS) -> Iterator[Check]:
         runs = {}
     if set(runs) != set(record.first_losses):
         raise Problem(f"the record {name} is of other trainings than today's; recompute it with: {command(name)}")
-    return (Check(key, difference(one, record.first_losses[key])) for key, one in runs.items())
+    return (
+        Check(key, difference(_as_recorded(record, key, one), record.first_losses[key])) for key, one in runs.items()
+    )
 
 
 def difference(run: Run, losses: list[float]) -> float:
@@ -112,10 +116,25 @@ def _on_text(domains: tuple[str, ...] | None, run: Run) -> Run:
     return run if domains is None else replace(run, domains=domains, pieces=min(run.pieces, len(domains)))
 
 
-def _measured(experiment: ModuleType, runs: Mapping[str, Run], store: Store, jobs: int | None) -> dict[str, Measured]:
-    measures = [partial(_measure, experiment.__name__, run, store) for run in runs.values()]
-    found = workers.measured(jobs or workers.available_cores(), measures)
-    return dict(zip(runs, found, strict=True))
+def _as_recorded(record: Record, key: str, run: Run) -> Run:
+    """The run on the text that the record names, where that is the user's own."""
+    settings = record.settings["shared"] | record.settings["runs"][key]
+    domains = tuple(settings["domains"])
+    return _on_text(domains, run) if any("/" in domain for domain in domains) else run
+
+
+def _refuse_failed(name: str, plan: tuning.Plan, store: Store) -> None:
+    for key, run in plan.runs.items():
+        try:
+            store.get(run)
+        except TrainingError as error:
+            rate = run.training.learning_rate
+            raise Problem(f"{name}, {key}: {error}, at learning rate {rate:g}; lower it") from None
+
+
+def _measured(name: str, runs: Mapping[str, Run], store: Store, jobs: int | None) -> dict[str, Measured]:
+    measures = {key: partial(_measure, module_of(name), run, store) for key, run in runs.items()}
+    return workers.measured(jobs or workers.available_cores(), name, measures)
 
 
 def _measure(module: str, run: Run, store: Store) -> Measured:
@@ -139,16 +158,21 @@ def _results(
 @contextmanager
 def _lock(name: str, folder: Path) -> Iterator[None]:
     path = path_of(name, folder).with_suffix(".lock")
+    lock = FileLock(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(path, timeout=0):
-            yield
+        lock.acquire(timeout=0)
     except Timeout:
         raise Problem(
             f"the record {name} is being computed by another process, which holds {path}: let it end"
         ) from None
     except OSError as error:
-        raise Problem(f"{folder}: cannot write here ({error.strerror})") from None
+        raise Problem(f"{folder}: cannot write records here ({error.strerror})") from None
+    try:
+        tidy(name, folder)
+        yield
+    finally:
+        lock.release()
 
 
 def _domains(runs: Mapping[str, Run]) -> list[str]:

@@ -1,9 +1,11 @@
 """Trainings side by side: on the cores of this machine, or on a Dask cluster. What they leave lies in the store."""
 
 import os
+import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -11,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
@@ -20,6 +23,9 @@ from moedocs.lab.training import Run, TrainingError
 from moedocs.problem import Problem
 
 ATTEMPTS = 3
+DASK_PATIENCE = 10  # seconds for a scheduler to answer, and for its first worker to join
+KEPT = "what is done is kept: run again"
+BAR: dict[str, Any] = {"smoothing": 0.05, "dynamic_ncols": True}
 Value = TypeVar("Value")
 Work = Callable[[str, Mapping[str, Run], Store], None]
 
@@ -29,9 +35,9 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def worker(jobs: int | None, dask: str | None) -> Work:
-    """Who does trainings: a cluster, or so many processes at a time, by default one per core."""
-    return partial(on_dask, dask) if dask else partial(on_cores, jobs or available_cores())
+def worker(jobs: int | None, dask: str | None, *, anew: bool = False) -> Work:
+    """Who does trainings: a cluster, `anew` whatever it has, or so many processes at a time, else one per core."""
+    return partial(on_dask, dask, anew) if dask else partial(on_cores, jobs or available_cores())
 
 
 def trained(
@@ -52,44 +58,57 @@ def trained(
 
 
 def on_cores(jobs: int, name: str, runs: Mapping[str, Run], store: Store) -> None:
-    """Each training in a process of its own. One that dies is repeated from where it was; the others stay done."""
+    """So many trainings at a time. One whose process dies is repeated from where it was; the others stay done."""
     with tempfile.TemporaryDirectory() as folder, _bar(name, runs, Path(folder)):
-        for attempt in range(1, ATTEMPTS + 1):
+
+        def attempt() -> list[None]:
             left = [(number, run) for number, run in enumerate(runs.values()) if not store.holds(run)]
-            try:
-                _parallel(jobs, [delayed(_train)(run, store, Path(folder) / str(number)) for number, run in left])
-                return
-            except TerminatedWorkerError:
-                if attempt == ATTEMPTS:
-                    raise Problem(
-                        f"processes training {name} were killed {ATTEMPTS} times (out of memory?); what is done is "
-                        "kept: run again with fewer --jobs"
-                    ) from None
-                tqdm.write(f"{name}: a process was killed; its training goes on in another", file=sys.stderr)
+            return list(
+                _parallel(jobs, [partial(_train, run, store, Path(folder) / str(number)) for number, run in left])
+            )
+
+        _insistently(name, attempt)
 
 
-def measured(jobs: int, measures: Iterable[Callable[[], Value]]) -> list[Value]:
-    """Call each, in processes of their own, and give what they give, in order."""
-    return _parallel(jobs, [delayed(_alone)(one) for one in measures])
+def measured(jobs: int, name: str, measures: Mapping[str, Callable[[], Value]]) -> dict[str, Value]:
+    """What each of these gives, done side by side and again where a process dies."""
+
+    def attempt() -> list[Value]:
+        found = _parallel(jobs, list(measures.values()))
+        return list(
+            tqdm(found, desc=f"{name}, measuring", total=len(measures), unit="training", mininterval=_every(), **BAR)
+        )
+
+    return dict(zip(measures, _insistently(name, attempt), strict=True))
 
 
-def on_dask(address: str, name: str, runs: Mapping[str, Run], store: Store) -> None:
+def on_dask(address: str, anew: bool, name: str, runs: Mapping[str, Run], store: Store) -> None:
     """Each training as a task of a cluster, whose workers must have the same code; what they leave is fetched here."""
     distributed = _distributed()
-    try:
-        client = distributed.Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise Problem(f"--dask {address}: no scheduler answers there ({type(error).__name__})") from None
-    with client, tqdm(total=_steps(runs), desc=name, unit="step", smoothing=0.05, dynamic_ncols=True) as bar:
-        tasks = {client.submit(_contents, run, code(), retries=ATTEMPTS - 1, pure=False): run for run in runs.values()}
+    with _client(distributed, address) as client, tqdm(total=_steps(runs), desc=name, unit="step", **BAR) as bar:
+        tasks = {client.submit(_contents, run, code(), anew, pure=False): run for run in runs.values()}
         for task in distributed.as_completed(tasks):
             try:
                 store.put(tasks[task], task.result())
             except distributed.KilledWorker:
-                raise Problem(
-                    f"--dask {address}: workers died training {name} (out of memory?); the rest is kept"
-                ) from None
+                raise Problem(f"--dask {address}: workers died training {name} (out of memory?); {KEPT}") from None
+            except (distributed.CancelledError, OSError):
+                raise Problem(f"--dask {address}: the scheduler went away while training {name}; {KEPT}") from None
             bar.update(tasks[task].training.steps)
+
+
+@contextmanager
+def _client(distributed: Any, address: str) -> Iterator[Any]:
+    try:
+        client = distributed.Client(address, timeout=f"{DASK_PATIENCE}s")
+    except (OSError, ValueError) as error:
+        raise Problem(f"--dask {address}: no scheduler answers there ({type(error).__name__})") from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=DASK_PATIENCE)
+        except OSError:
+            raise Problem(f"--dask {address}: no worker has joined this scheduler; start some: dask worker") from None
+        yield client
 
 
 def _distributed() -> Any:
@@ -100,32 +119,31 @@ def _distributed() -> Any:
     return distributed
 
 
-def _contents(run: Run, expected: str) -> dict[str, Any]:
+def _contents(run: Run, expected: str, anew: bool) -> dict[str, Any]:
     """On a worker: do a training and hand over what it leaves. Its own store lets a repeated one go on."""
     if code() != expected:
         raise Problem("a Dask worker has other code, another torch or another processor than this machine")
+    torch.set_num_threads(1)  # for good: a worker may train several models at a time
     store = Store(Path(tempfile.gettempdir()) / "moedocs-lab")
+    store.prune()
+    if anew:
+        store.forget(run)
     with suppress(TrainingError):  # kept in the store as the result it is
         store.train(run)
     return store.contents(run)
 
 
 def _train(run: Run, store: Store, ticks: Path) -> None:
-    """In a process of its own: do a training; each step leaves a byte in `ticks`. Ends when nobody waits for it."""
-    parent = os.getppid()
-    with ticks.open("wb", buffering=0) as file:
+    """Do a training; the size of the file `ticks` is the number of steps done."""
 
-        def on_step(step: int) -> None:
-            if os.getppid() != parent:
-                os._exit(1)
-            file.write(b"." * (step - file.tell()))
+    def on_step(step: int) -> None:
+        with suppress(OSError):  # a bar that stands still is no reason to stop
+            ticks.touch()
+            os.truncate(ticks, step)
 
-        with suppress(TrainingError):
-            store.train(run, on_step=on_step)
-
-
-def _alone(work: Callable[[], Value]) -> Value:
-    return work()
+    with suppress(TrainingError):
+        store.train(run, on_step=on_step)
+    on_step(run.training.steps)  # one that left the finite numbers is done too
 
 
 def _final_loss(store: Store, run: Run) -> float | None:
@@ -138,17 +156,46 @@ def _final_loss(store: Store, run: Run) -> float | None:
     return done.looks[-1].validation_loss if done.looks else done.losses[-1]
 
 
-def _parallel(jobs: int, work: list[Any]) -> list[Any]:
-    results: list[Any] = Parallel(n_jobs=max(1, min(jobs, len(work))))(work)
-    return results
+def _insistently(name: str, attempt: Callable[[], Value]) -> Value:
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return attempt()
+        except TerminatedWorkerError:
+            tqdm.write(f"{name}: a process was killed; what it did goes on in another", file=sys.stderr)
+    try:
+        return attempt()
+    except TerminatedWorkerError:
+        raise Problem(
+            f"processes of {name} were killed {ATTEMPTS} times (out of memory?); {KEPT} with fewer --jobs"
+        ) from None
+
+
+def _parallel(jobs: int, work: list[Callable[[], Value]]) -> Iterable[Value]:
+    """What each gives, in order; one at a time is done in this process."""
+    side_by_side = Parallel(
+        max(1, min(jobs, len(work))), return_as="generator", initializer=_end_with, initargs=(os.getpid(),)
+    )
+    found: Iterable[Value] = side_by_side(delayed(one)() for one in work)
+    return found
+
+
+def _end_with(parent: int) -> None:
+    """In a process of a sweep: end soon after the one that started it, however that ends, whatever is being done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts all, and the one that was started ends these
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
 def _bar(name: str, runs: Mapping[str, Run], folder: Path) -> Iterator[None]:
     """One bar over the steps of all trainings, with those under way by name and the time left."""
     stop = threading.Event()
-    every = 0.5 if sys.stderr.isatty() else 30.0  # a log keeps every redraw
-    with tqdm(total=_steps(runs), desc=name, unit="step", smoothing=0.05, mininterval=every, dynamic_ncols=True) as bar:
+    with tqdm(total=_steps(runs), desc=name, unit="step", mininterval=_every(), **BAR) as bar:
         watcher = threading.Thread(target=_watch, args=(bar, runs, folder, stop), daemon=True)
         watcher.start()
         try:
@@ -167,6 +214,11 @@ def _watch(bar: Any, runs: Mapping[str, Run], folder: Path, stop: threading.Even
         bar.update(sum(done.values()) - bar.n)
         if last:
             return
+
+
+def _every() -> float:
+    """Seconds between two redraws of a bar; a log keeps them all."""
+    return 0.5 if sys.stderr.isatty() else 30.0
 
 
 def _steps(runs: Mapping[str, Run]) -> int:

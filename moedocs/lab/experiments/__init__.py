@@ -6,6 +6,8 @@ A file here is an experiment by being here. Listing them imports none of them.
 import ast
 from pathlib import Path
 
+from moedocs.lab.fingerprint import ROOT
+from moedocs.lab.records import module_of
 from moedocs.problem import Problem
 
 
@@ -15,13 +17,17 @@ def names() -> list[str]:
 
 
 def known(name: str) -> str:
-    """The name itself, refused when there is no such experiment."""
-    if name not in names():
+    """The name itself, refused when there is no such experiment; a dotted one is that of a module elsewhere."""
+    if name not in names() and not ("." in name and _source(name).is_file()):
         raise Problem(f"no experiment is called {name!r}; there are: {', '.join(names())}")
     return name
 
 
 def title(name: str) -> str:
     """The first line of the experiment's docstring."""
-    source = Path(__file__).with_name(f"{known(name).replace('-', '_')}.py").read_text("utf-8")
-    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+    return (ast.get_docstring(ast.parse(_source(known(name)).read_text("utf-8"))) or "").partition("\n")[0]
+
+
+def _source(name: str) -> Path:
+    parts = module_of(name).split(".")
+    return ROOT.joinpath(*parts).with_suffix(".py") if all(map(str.isidentifier, parts)) else ROOT
