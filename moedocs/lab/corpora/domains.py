@@ -117,7 +117,7 @@ DOMAINS: dict[str, Collected | Generated] = {
         sources=(_catalogues("ja", "ko", "zh_Hans", "zh_Hant"), _pack("ja-JP"), _pack("ko-KR"), _pack("zh-CN")),
         group=_catalogue,
         validation=frozenset({"django/contrib/auth", "django/contrib/redirects", "jupyterlab_lsp.json"}),
-        train_sha256="ceb36fe945b2bb6d932ef225550d8678cbfd458c0d24f1e28841d81835be1f58",
-        validation_sha256="3e86929846487c4b31f79536a29809d9608f1f00123e970ce9ab089979c4c3bc",
+        train_sha256="711218b9608c9588c04bc29416959347585280c7b484d1dafb43ac7451bd16d2",
+        validation_sha256="5845133d59b9bd486256b5effce1f1667f8d17025db4cffc3830f44992793e41",
     ),
 }

@@ -17,11 +17,16 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
 
 
 def messages(catalogue: bytes) -> bytes:
-    """The translated strings of a JSON catalogue, one per line; its header and what stays in ASCII are left out."""
+    """The translated strings of a JSON catalogue, one per line, without its header and what stays mostly in ASCII."""
     content: dict[str, list[str]] = json.loads(catalogue)
     content.pop("", None)
-    strings = (string for forms in content.values() for string in forms if not string.isascii())
-    return "".join(f"{string.strip()}\n" for string in strings).encode()
+    strings = (string.strip() for forms in content.values() for string in forms)
+    return "".join(f"{string}\n" for string in strings if _in_another_script(string)).encode()
+
+
+def _in_another_script(string: str) -> bool:
+    """Names and markup are in ASCII in every language; whole examples of code are no translation."""
+    return 4 * sum(not character.isascii() for character in string) > len(string)
 
 
 def docstrings(source: bytes) -> bytes:
