@@ -29,7 +29,7 @@ __all__ = ["ARMS", "RATES", "SEEDS", "measure", "results", "run"]
 ARMS = ("single/none", "single/sequence", "single/global", "mixed/global")
 DOMAIN = "domain"
 KIND = "kind of byte"  # given the byte there is nothing left to tell of it
-REPETITIONS = 20  # of what is drawn as a control
+REPETITIONS = 10  # of what is drawn as a control
 RESAMPLES = 100
 DIGITS = 4  # decimals of a difference in loss: a ten-thousandth of a nat
 
@@ -95,12 +95,13 @@ def _over_time(looks: list[Look], schemes: dict[str, Categories], inputs_BS: Ten
     draws = Generator().manual_seed(0)
     found: dict[str, list[Any]] = {}
     for look, before in zip(looks, [None, *looks], strict=False):
+        routings = _routings(look.maps)
         now = {
             "loss": look.loss_D.tolist(),
             "router_entropy": look.entropy_L.tolist(),
             "load": look.share_LE.tolist(),
-            "table": [table(routing, schemes[DOMAIN]).tolist() for routing in _routings(look.maps)],
-            **_told_at(_routings(look.maps), schemes, inputs_BS, draws),
+            "table": [table(routing, schemes[DOMAIN]).tolist() for routing in routings],
+            **_told_at(routings, schemes, inputs_BS, draws),
             **_changes(look, before),
         }
         for name, value in now.items():
@@ -136,17 +137,17 @@ def _changes(look: Look, before: Look | None) -> dict[str, list[float] | None]:
 def _last(look: Look, schemes: dict[str, Categories], inputs_BS: Tensor) -> dict[str, Any]:
     """By scheme: table of each layer, and what it tells alone and given the byte, with intervals and controls."""
     byte_T, strata = inputs_BS.flatten().long(), len(schemes[DOMAIN].names)
+    routings = _routings(look.maps)
     found: dict[str, Any] = {}
     for name, scheme in schemes.items():
         told = partial(_told, scheme=scheme, rows=len(inputs_BS), strata=strata)
-        routings = _routings(look.maps)
         found[name] = {"table": [table(routing, scheme).tolist() for routing in routings]}
         found[name]["alone"] = [told(routing) for routing in routings]
         if name != KIND:
             found[name]["given_byte"] = [told(routing, byte_T=byte_T) for routing in routings]
     found[DOMAIN]["dealt_to_sequences"] = [
         _repeated(partial(preferences.dealt_to_sequences, routing, schemes[DOMAIN], len(inputs_BS)))
-        for routing in _routings(look.maps)
+        for routing in routings
     ]
     return found
 
