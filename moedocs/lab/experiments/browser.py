@@ -24,7 +24,6 @@ from moedocs.lab.exported import (
     writing,
 )
 from moedocs.lab.looks import look
-from moedocs.lab.records import significant
 from moedocs.lab.training import Run, Trained, validation
 from moedocs.lite.weights import Model, load
 
@@ -64,6 +63,7 @@ RUNS = {
 CHECK_TEXT = "class Router:\n    # лозинка, 数据\n    def go(self, x):\n".encode()
 CHECK_AT = range(7, 64, 8)
 CHECK_LOGITS = 8
+CHECK_UNIT = 1e-5
 PROMPTS = 8  # of each kind of text
 
 
@@ -108,12 +108,15 @@ def artefacts(trained: dict[str, Trained], folder: Path) -> dict[str, Any]:
 
 @torch.no_grad()
 def check_logits(model: Model) -> dict[str, Any]:
-    """The likeliest next bytes after some places of a short text, and their logits, routed as in writing."""
-    bytes_1S = torch.tensor([list(CHECK_TEXT)])
-    logits_SV = torch_of(model)(bytes_1S, causal=True).logits_BSV[0]
+    """The likeliest next bytes after some places of a short text, and their logits, routed as in writing.
+
+    The logits are whole numbers of a unit: a record rounds what has a fraction.
+    """
+    logits_SV = torch_of(model)(torch.tensor([list(CHECK_TEXT)]), causal=True).logits_BSV[0]
     best = logits_SV[list(CHECK_AT)].topk(CHECK_LOGITS)
-    logits = significant(best.values.tolist(), 7)
-    return {"text": CHECK_TEXT.decode(), "places": list(CHECK_AT), "bytes": best.indices.tolist(), "logits": logits}
+    logits = (best.values.double() / CHECK_UNIT).round().long().tolist()
+    found = {"text": CHECK_TEXT.decode(), "places": list(CHECK_AT), "bytes": best.indices.tolist()}
+    return found | {"unit": CHECK_UNIT, "logits": logits}
 
 
 def _summary(one: dict[str, Any]) -> dict[str, float]:
