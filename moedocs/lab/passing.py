@@ -18,7 +18,7 @@ EIGHTHS = 8
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """What may tell tokens apart: bytes, kinds of byte and domains as numbers, entropies in nats.
+    """What may tell tokens of a sequence apart: bytes, kinds of byte as numbers, entropies in nats.
 
     `entropy_BS` is of the model's own prediction of the next byte, `dense_entropy_BS` of a dense model's, which no
     choice of a block can have changed.
@@ -26,7 +26,6 @@ class Tokens:
 
     bytes_BS: Labels
     kind_BS: Labels
-    domain_BS: Labels
     entropy_BS: Floats
     dense_entropy_BS: Floats
 
@@ -46,7 +45,7 @@ class Tokens:
     def sortings(self) -> dict[str, Labels]:
         """Ways to put tokens into groups; positions and entropies in eighths, so that each has as many groups."""
         eighths = {name: eighths_of(values_BS) for name, values_BS in self.measures().items()}
-        return {"byte": self.bytes_BS, "kind": self.kind_BS, "domain": self.domain_BS} | eighths
+        return {"byte": self.bytes_BS, "kind": self.kind_BS} | eighths
 
 
 def rules(tokens: Tokens, capacity: int) -> dict[str, Map]:
@@ -73,16 +72,21 @@ def highest(values_BS: Floats, capacity: int) -> Map:
     return map_BS
 
 
-def described(map_BS: Map, tokens: Tokens, groups: dict[str, int]) -> dict[str, Any]:
+def described(map_BS: Map, tokens: Tokens, kinds: int) -> dict[str, Any]:
     """Who passes one block: share of each group, correlations, and what share of the variance the groups explain.
 
-    `groups` says how many kinds and domains there are. "explained" is 1 where the group of a token decides its fate,
-    and near 0, about groups over tokens, where it says nothing.
+    "explained" is 1 where the group of a token decides its fate, and near 0, about groups over tokens, where it says
+    nothing. "within_byte" correlates what is left when each byte's mean is taken off: the same byte, at another place
+    or in a harder text.
     """
-    sortings, groups = tokens.sortings(), groups | dict.fromkeys(tokens.measures(), EIGHTHS)
+    sortings, groups = tokens.sortings(), {"kind": kinds} | dict.fromkeys(tokens.measures(), EIGHTHS)
     return {
         "share_by": {name: shares_of(map_BS, sortings[name], number) for name, number in groups.items()},
         "correlation": correlations(map_BS, tokens),
+        "within_byte": {
+            name: _pearson(_centred(map_BS, tokens.bytes_BS), _centred(values_BS, tokens.bytes_BS))
+            for name, values_BS in tokens.measures().items()
+        },
         "explained": {name: explained(map_BS, labels_BS) for name, labels_BS in sortings.items()},
     }
 
@@ -112,9 +116,21 @@ def shares_of(map_BS: Map, labels_BS: Labels, groups: int) -> list[float | None]
 
 def correlation(map_BS: Map, values_BS: Floats) -> float | None:
     """Pearson's, of passing or not with a value; None if all tokens pass, or none."""
-    if map_BS.all() or not map_BS.any() or values_BS.min() == values_BS.max():
+    return _pearson(map_BS.astype(np.float64), values_BS.astype(np.float64))
+
+
+def _pearson(first_BS: Floats, second_BS: Floats) -> float | None:
+    if not first_BS.std() or not second_BS.std():
         return None
-    return float(np.corrcoef(map_BS.ravel(), values_BS.ravel().astype(np.float64))[0, 1])
+    return float(np.corrcoef(first_BS.ravel(), second_BS.ravel())[0, 1])
+
+
+def _centred(values_BS: Floats | Map, labels_BS: Labels) -> Floats:
+    """Each value less the mean of its group."""
+    labels = labels_BS.ravel()
+    mean = np.bincount(labels, weights=values_BS.ravel()) / np.bincount(labels).clip(min=1)
+    centred_BS: Floats = values_BS - mean[labels_BS]
+    return centred_BS
 
 
 def explained(map_BS: Map, labels_BS: Labels) -> float | None:

@@ -48,7 +48,6 @@ def tokens() -> Tokens:
     return Tokens(
         bytes_BS=rng.integers(0, 256, (40, LENGTH)),
         kind_BS=rng.integers(0, 5, (40, LENGTH)),
-        domain_BS=np.repeat(np.arange(4), 10)[:, None] * np.ones((1, LENGTH), dtype=int),
         entropy_BS=rng.random((40, LENGTH)),
         dense_entropy_BS=rng.random((40, LENGTH)),
     )
@@ -101,14 +100,23 @@ def test_the_highest_are_found_row_by_row_and_ties_go_to_the_earlier() -> None:
 
 def test_what_decides_a_choice_explains_all_of_it_and_what_does_not_next_to_nothing(tokens: Tokens) -> None:
     by_byte_BS = tokens.bytes_BS % 3 == 0
-    found = passing.described(by_byte_BS, tokens, {"kind": 5, "domain": 4})["explained"]
+    found = passing.described(by_byte_BS, tokens, 5)["explained"]
     assert found["byte"] == pytest.approx(1)
-    assert max(found[name] for name in ("kind", "domain", "position", "entropy", "dense entropy")) < 0.01
+    assert max(found[name] for name in ("kind", "position", "entropy", "dense entropy")) < 0.01
+
+
+def test_within_a_byte_only_what_differs_between_equal_bytes_counts(tokens: Tokens) -> None:
+    hard_bytes = replace(tokens, entropy_BS=tokens.bytes_BS + 0.001 * tokens.entropy_BS)
+    by_byte_BS, by_both_BS = tokens.bytes_BS > 127, tokens.entropy_BS > 0.5
+    found = passing.described(by_byte_BS, hard_bytes, 5)
+    assert found["correlation"]["entropy"] > 0.8
+    assert found["within_byte"]["entropy"] is None or abs(found["within_byte"]["entropy"]) < 0.05
+    assert passing.described(by_both_BS, hard_bytes, 5)["within_byte"]["entropy"] > 0.8
 
 
 def test_a_rule_correlates_with_what_it_goes_by(tokens: Tokens) -> None:
     by_entropy = passing.rules(tokens, 16)["highest entropy"]
-    found = passing.described(by_entropy, tokens, {"kind": 5, "domain": 4})
+    found = passing.described(by_entropy, tokens, 5)
     assert found["share_by"]["entropy"][:4] == [0, 0, 0, 0]
     assert found["share_by"]["entropy"][7] > 0.6
     assert found["correlation"]["entropy"] > 0.5
@@ -126,8 +134,9 @@ def test_choices_without_relation_have_their_budget_in_common(tokens: Tokens) ->
 
 def test_where_all_or_none_pass_there_is_nothing_to_correlate_or_explain(tokens: Tokens) -> None:
     for map_BS in (np.ones((40, LENGTH), dtype=bool), np.zeros((40, LENGTH), dtype=bool)):
-        found = passing.described(map_BS, tokens, {"kind": 5, "domain": 4})
-        assert set(found["correlation"].values()) | set(found["explained"].values()) == {None}
+        found = passing.described(map_BS, tokens, 5)
+        for name in ("correlation", "within_byte", "explained"):
+            assert set(found[name].values()) == {None}
 
 
 def test_agreement_counts_what_it_says() -> None:
@@ -178,4 +187,4 @@ def test_a_random_choice_follows_nothing_but_changes_the_entropy_of_its_own_mode
         assert abs(block["correlation"]["position"]) < 0.06
         assert abs(block["correlation"]["dense entropy"]) < 0.06
         assert abs(block["correlation"]["entropy"]) > 0.06
-        assert max(block["explained"][name] for name in ("kind", "domain", "dense entropy")) < 0.02
+        assert max(block["explained"][name] for name in ("kind", "dense entropy")) < 0.02

@@ -15,7 +15,7 @@ from moedocs.config import DepthConfig
 from moedocs.cost import forward_flops
 from moedocs.cost.forward import TRAINING
 from moedocs.lab import decoding, small
-from moedocs.lab.categories import KINDS, by_domain, by_kind
+from moedocs.lab.categories import KINDS, by_kind
 from moedocs.lab.fits import difference
 from moedocs.lab.passing import Map, Tokens, correlations, described, in_common, rules
 from moedocs.lab.training import Run, Trained, validation
@@ -123,17 +123,16 @@ def _passing(run: dict[str, Any], dense: dict[str, Any]) -> dict[str, Any]:
     fixed = rules(tokens, int(maps[0][0].sum()))
     times_BS = np.sum(maps, axis=0)
     return {
-        "blocks": [_block(map_BS, tokens, fixed, len(run["domains"])) for map_BS in maps],
+        "blocks": [_block(map_BS, tokens, fixed) for map_BS in maps],
         "next_block": [in_common(map_BS, after_BS) for map_BS, after_BS in pairwise(maps)],
         "times": [float((times_BS == times).mean()) for times in range(len(maps) + 1)],
         "rules": {name: correlations(map_BS, tokens) for name, map_BS in fixed.items()},
     }
 
 
-def _block(map_BS: Map, tokens: Tokens, fixed: dict[str, Map], num_domains: int) -> dict[str, Any]:
-    groups = {"kind": len(KINDS), "domain": num_domains}
+def _block(map_BS: Map, tokens: Tokens, fixed: dict[str, Map]) -> dict[str, Any]:
     common = {name: in_common(map_BS, other_BS) for name, other_BS in fixed.items()}
-    return described(map_BS, tokens, groups) | {"share": float(map_BS.mean()), "in_common": common}
+    return described(map_BS, tokens, len(KINDS)) | {"share": float(map_BS.mean()), "in_common": common}
 
 
 def _tokens(run: dict[str, Any], dense: dict[str, Any]) -> Tokens:
@@ -141,7 +140,6 @@ def _tokens(run: dict[str, Any], dense: dict[str, Any]) -> Tokens:
     return Tokens(
         bytes_BS=bytes_BS.numpy(),
         kind_BS=by_kind(bytes_BS).label_T.view(bytes_BS.shape).numpy(),
-        domain_BS=by_domain(run["domains"], bytes_BS).label_T.view(bytes_BS.shape).numpy(),
         entropy_BS=run["entropy_BS"],
         dense_entropy_BS=dense["entropy_BS"],
     )
