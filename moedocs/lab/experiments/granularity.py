@@ -22,6 +22,8 @@ from moedocs.lab.training import Run, Trained, validation
 RATES, SEEDS = small.RATES, small.SEEDS
 LOOK_AT = (0, 5, 10, 20, 40, 80, 160, 240, 320, 400)
 MICRO_BATCHES = 4
+# Switch's. Tried on four kinds of text, seed 0, rate 4e-3: it brings the largest share in a layer from .27 to .15 or
+# less in every scope. Ten times as much evens out hardly more, and no longer tells a micro-batch from a sequence.
 WEIGHT = 0.01
 PIECES = {"single": 1, "mixed": 4}
 SCOPES: dict[str, dict[str, Any]] = {
