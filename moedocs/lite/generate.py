@@ -33,7 +33,8 @@ def generate(
 ) -> Written:
     """Go on from a prompt by `count` bytes, each sampled at a temperature; 0 takes the likeliest.
 
-    Equal to a `forward_pass` with causal=True over the whole text for each byte, but for the order of float32 sums.
+    Equal to a `forward_pass` with causal=True over the whole text for each byte, but for the order of float32 sums. A
+    model is good at texts as long as the stretches that it was trained on, and no longer.
     """
     reader = Reader(arrays, config)
     text = bytes(islice(stream(reader, prompt, temperature=temperature, generator=generator), count))

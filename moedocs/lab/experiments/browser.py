@@ -24,7 +24,7 @@ from moedocs.lab.exported import (
     writing,
 )
 from moedocs.lab.looks import look
-from moedocs.lab.training import Run, Trained, validation
+from moedocs.lab.training import Run, Trained, one_thread, validation
 from moedocs.lite.weights import Model, load
 
 STEPS = 4000
@@ -74,7 +74,8 @@ def measure(run: Run, trained: Trained, *, num_prompts: int = PROMPTS) -> dict[s
     """
     model = load(export.packed(trained, "model"))
     twin = torch_of(model)
-    seen = look(twin, validation(run), len(run.domains), run.training.steps)
+    with one_thread():
+        seen = look(twin, validation(run), len(run.domains), run.training.steps)
     return {
         "domains": [export.called(domain) for domain in run.domains],
         "loss": trained.looks[-1].loss_D.tolist(),
@@ -112,7 +113,8 @@ def check_logits(model: Model) -> dict[str, Any]:
 
     The logits are whole numbers of a unit: a record rounds what has a fraction.
     """
-    logits_SV = torch_of(model)(torch.tensor([list(CHECK_TEXT)]), causal=True).logits_BSV[0]
+    with one_thread():
+        logits_SV = torch_of(model)(torch.tensor([list(CHECK_TEXT)]), causal=True).logits_BSV[0]
     best = logits_SV[list(CHECK_AT)].topk(CHECK_LOGITS)
     logits = (best.values.double() / CHECK_UNIT).round().long().tolist()
     found = {"text": CHECK_TEXT.decode(), "places": list(CHECK_AT), "bytes": best.indices.tolist()}
