@@ -4,7 +4,7 @@ Every rank holds an equal share of a step's sequences, in the order of the ranks
 (routing, capacity, balancing) is computed from the joint batch, so that several processes train what one would.
 """
 
-from moedocs.parallel.collectives import exchanged, gathered, joint_mean, joint_sum, part, whole
+from moedocs.parallel.collectives import Channel, exchanged, gathered, joint_mean, joint_sum, part, whole
 from moedocs.parallel.dispatch import LocalExperts, expert_parallel_dispatch
 from moedocs.parallel.model import (
     JointDepthBlock,
@@ -19,6 +19,7 @@ from moedocs.parallel.model import (
 from moedocs.parallel.world import ParallelError, World, joined
 
 __all__ = [
+    "Channel",
     "JointDepthBlock",
     "JointMoELayer",
     "LocalExperts",

@@ -4,6 +4,7 @@ Shapes: N rows that this rank has · M rows that come to it · R ranks
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from moedocs.parallel.world import ParallelError, World
+
+MOST_DAYS = 7  # that the others wait for rank 0 to tell them something
 
 
 def exchanged(rows_ND: Tensor, sent: list[int], received: list[int], world: World) -> Tensor:
@@ -65,6 +68,23 @@ def spread(value: Tensor, world: World) -> None:
     """Write rank 0's value into that of every rank."""
     if world.size > 1:
         _told(world, lambda: dist.broadcast(value, src=0))
+
+
+class Channel:
+    """What rank 0 tells the others while it leads: any value that can be pickled, however long they wait for it."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        patience = timedelta(days=MOST_DAYS)
+        self._group = dist.new_group(backend="gloo", timeout=patience) if world.size > 1 else None
+
+    def told(self, value: Any = None) -> Any:
+        """Rank 0's `value`, on every rank; all must ask."""
+        box = [value]
+        if self._group is not None:
+            group = self._group
+            _told(self.world, lambda: dist.broadcast_object_list(box, src=0, group=group))
+        return box[0]
 
 
 class _Exchange(torch.autograd.Function):

@@ -4,7 +4,7 @@ Shapes: T tokens of this rank · R ranks · E choices of a router · B sequences
         D d_model
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from moedocs.parallel.world import World
 
 BUCKET = 64 * 2**20  # bytes of gradients that travel at once
 
+Value = TypeVar("Value")
 Table = TypeVar("Table", Routing, DepthRouting)
 
 
@@ -89,13 +90,28 @@ class JointDepthBlock(DepthBlock):
         self.predictor = block.predictor
 
     def choose(self, x_BSD: Tensor, *, causal: bool = False, generator: Generator | None = None) -> DepthRouting:
-        """The choice for this rank's sequences; a `generator` must stand alike on every rank."""
+        """The choice for this rank's sequences; a `generator` must stand alike on every rank.
+
+        A logit that is not finite is refused on all ranks, so that none waits for another.
+        """
         with torch.autocast(x_BSD.device.type, enabled=False):
             if self.config.router == "learned" or generator is None:
-                return super().choose(x_BSD, causal=causal, generator=generator)
+                return agreed(lambda: super(JointDepthBlock, self).choose(x_BSD, causal=causal), self.world)
             shape = (x_BSD.shape[0] * self.world.size, x_BSD.shape[1])
             capacity = self.config.slots(shape[1])
             return own_rows(random_depth(shape, capacity, generator=generator, device=x_BSD.device), self.world)
+
+
+def agreed(work: Callable[[], Value], world: World) -> Value:
+    """What `work` gives on this rank, if no rank's raises ValueError; else all raise it."""
+    refused = None
+    try:
+        found = work()
+    except ValueError as error:
+        refused = error
+    if not joint_sum(torch.tensor(float(refused is not None), device=world.device), world):
+        return found
+    raise refused or ValueError("another process had something to refuse")
 
 
 def own_rows(table: Table, world: World) -> Table:

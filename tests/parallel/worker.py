@@ -1,8 +1,6 @@
 """Worlds of so many processes: each rank computes its share of every case and leaves what it found in a file."""
 
-import os
 import sys
-from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -24,7 +22,7 @@ from moedocs.parallel import (
     whole_state,
 )
 from tests.parallel import cases
-from tests.parallel.processes import environment, free_port
+from tests.parallel.processes import forked
 
 
 def dispatched(world: World) -> dict[str, Any]:
@@ -76,28 +74,14 @@ def started(world: World) -> dict[str, Any]:
 WORK = {"dispatched": dispatched, "trained": trained, "started": started}
 
 
-def rank(number: int, size: int, port: int, folder: str) -> None:
-    os.environ |= environment(number, size, port)
+def rank(_: int, folder: str, size: int) -> None:
     torch.set_num_threads(1)
     with joined(patience=30, device="cpu") as world:
         found = {name: work(world) for name, work in WORK.items()}
         torch.save(found, f"{folder}/{size}.{world.rank}.pt")
 
 
-def main(folder: str, sizes: list[int]) -> int:
-    """One world of each size after the other; their processes fork off this one, which has only imported."""
-    for size in sizes:
-        port = free_port()
-        fork = get_context("fork").Process
-        processes = [fork(target=rank, args=(number, size, port, folder), daemon=True) for number in range(size)]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join(40)
-        if any(process.exitcode != 0 for process in processes):
-            return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], [int(size) for size in sys.argv[2:]]))
+    # one world after the other, forked off this process, which has only imported
+    codes = [code for size in map(int, sys.argv[2:]) for code in forked(size, rank, sys.argv[1], size)]
+    sys.exit(any(codes))
