@@ -2,6 +2,9 @@
 
 import argparse
 import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,11 +95,22 @@ def _run(arguments: argparse.Namespace) -> int:
         if before == "up to date" and anew is None and not arguments.text:
             print(f"{name}: up to date")
             continue
-        made = _computed(name, arguments, anew).made
+        with _terminated_as_interrupted():
+            made = _computed(name, arguments, anew).made
         path = records.path_of(name, arguments.records)
         done = f"{made['trainings']} trainings, {made['cpu_seconds']:,} CPU seconds"
         print(f"{name}: was {before}; written to {path}: {done}", flush=True)
     return 0
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """End on SIGTERM as on Ctrl-C, so that processes and files are cleared away."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _computed(name: str, arguments: argparse.Namespace, anew: "set[Run] | None") -> records.Record:

@@ -1,11 +1,9 @@
 """Trainings side by side: on the cores of this machine, or on a Dask cluster. What they leave lies in the store."""
 
 import os
-import signal
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -18,6 +16,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
+from moedocs.lab.orphans import end_with
 from moedocs.lab.store import Store, code
 from moedocs.lab.training import Run, TrainingError
 from moedocs.problem import Problem
@@ -173,22 +172,10 @@ def _insistently(name: str, attempt: Callable[[], Value]) -> Value:
 def _parallel(jobs: int, work: list[Callable[[], Value]]) -> Iterable[Value]:
     """What each gives, in order; one at a time is done in this process."""
     side_by_side = Parallel(
-        max(1, min(jobs, len(work))), return_as="generator", initializer=_end_with, initargs=(os.getpid(),)
+        max(1, min(jobs, len(work))), return_as="generator", initializer=end_with, initargs=(os.getpid(),)
     )
     found: Iterable[Value] = side_by_side(delayed(one)() for one in work)
     return found
-
-
-def _end_with(parent: int) -> None:
-    """In a process of a sweep: end soon after the one that started it, however that ends, whatever is being done."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts all, and the one that was started ends these
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
