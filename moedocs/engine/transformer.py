@@ -18,17 +18,25 @@ from moedocs.engine.depth import DepthRouting
 from moedocs.engine.depth_block import DepthBlock
 from moedocs.engine.experts import SwiGLU, fan_in
 from moedocs.engine.layer import Dispatch, MoELayer
+from moedocs.engine.norm import Norm
 from moedocs.engine.record import Routing
 
 
-def rotated(x_BHSW: Tensor, positions_BS: Tensor) -> Tensor:
-    """Turn the pair (i, i + W/2) at position p by the angle p * base^(-2i/W) (RoFormer, eq. 15; halves as in Llama)."""
-    width = x_BHSW.shape[-1]
-    frequency_W = ROTARY_BASE ** (-torch.arange(0, width, 2, device=x_BHSW.device) / width)
+def rotation(positions_BS: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (B, 1, S, W) of the angles p * base^(-2i/W) by which pair i at position p is turned.
+
+    The pairs are (i, i + W/2), as in Llama (RoFormer, eq. 15, has neighbours); the first sine of a pair is negated.
+    """
+    frequency_W = ROTARY_BASE ** (-torch.arange(0, width, 2, device=positions_BS.device) / width)
     angle_B1SW = positions_BS[:, None, :, None] * frequency_W
-    cos_B1SW, sin_B1SW = angle_B1SW.cos().to(x_BHSW.dtype), angle_B1SW.sin().to(x_BHSW.dtype)
-    a, b = x_BHSW.chunk(2, dim=-1)
-    return torch.cat([a * cos_B1SW - b * sin_B1SW, b * cos_B1SW + a * sin_B1SW], dim=-1)
+    cos_B1SW, sin_B1SW = angle_B1SW.cos(), angle_B1SW.sin()
+    return torch.cat([cos_B1SW, cos_B1SW], dim=-1), torch.cat([-sin_B1SW, sin_B1SW], dim=-1)
+
+
+def rotated(x_BHSW: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn each pair of a token by the angle of its position; `turn` is from `rotation`."""
+    cos_B1SW, sin_B1SW = (table_B1SW.to(x_BHSW.dtype) for table_B1SW in turn)
+    return x_BHSW * cos_B1SW + x_BHSW.roll(x_BHSW.shape[-1] // 2, dims=-1) * sin_B1SW
 
 
 class Attention(nn.Module):
@@ -51,8 +59,9 @@ class Attention(nn.Module):
         """What each token gathers from itself and those before it; no positions given are 0, 1, 2, …"""
         if positions_BS is None:
             positions_BS = torch.arange(x_BSD.shape[1], device=x_BSD.device)[None]
-        query_BHSW = rotated(self._heads(x_BSD, self.query_QD, self.heads), positions_BS)
-        key_BHSW = rotated(self._heads(x_BSD, self.key_PD, self.kv_heads), positions_BS)
+        turn = rotation(positions_BS, self.width)
+        query_BHSW = rotated(self._heads(x_BSD, self.query_QD, self.heads), turn)
+        key_BHSW = rotated(self._heads(x_BSD, self.key_PD, self.kv_heads), turn)
         value_BHSW = self._heads(x_BSD, self.value_PD, self.kv_heads)
         mixed_BHSW = scaled_dot_product_attention(
             query_BHSW, key_BHSW, value_BHSW, is_causal=True, enable_gqa=self.kv_heads != self.heads
@@ -79,9 +88,9 @@ class Block(nn.Module):
         self, config: TransformerConfig, *, sparse: bool, generator: Generator, dispatch: Dispatch = "fast"
     ) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(config.d_model, eps=NORM_EPSILON)
+        self.attention_norm = Norm(config.d_model, eps=NORM_EPSILON)
         self.attention = Attention(config, generator=generator)
-        self.feed_forward_norm = nn.RMSNorm(config.d_model, eps=NORM_EPSILON)
+        self.feed_forward_norm = Norm(config.d_model, eps=NORM_EPSILON)
         self.feed_forward: FeedForward | MoELayer
         if sparse and config.routing is not None:
             self.feed_forward = MoELayer(
@@ -142,7 +151,7 @@ class Transformer(nn.Module):
         inputs = d_model if config.tied_embeddings else 1
         self.embedding_VD = fan_in(vocab, d_model, inputs=inputs, generator=generator)
         self.blocks = nn.ModuleList(_block(config, n, generator, dispatch) for n in range(config.num_layers))
-        self.norm = nn.RMSNorm(d_model, eps=NORM_EPSILON)
+        self.norm = Norm(d_model, eps=NORM_EPSILON)
         if not config.tied_embeddings:
             self.head_VD = fan_in(vocab, d_model, inputs=d_model, generator=generator)
 

@@ -7,7 +7,7 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 
 from moedocs.config import DepthConfig, RoutingConfig, TransformerConfig
 from moedocs.engine import DepthBlock, DepthRouting, Transformer, sampling_loss, through, top_c
-from moedocs.engine.transformer import Block, rotated
+from moedocs.engine.transformer import Block, rotated, rotation
 from tests.drawing import random_logits
 
 LENGTH = 16
@@ -39,9 +39,9 @@ def masked(block: Block, x_BSD: Tensor, depth: DepthRouting) -> Tensor:
     """The block over the whole sequence, where tokens look only at those that pass: a mask instead of a gather."""
     attention, heads = block.attention, block.attention._heads
     normed_BSD = block.attention_norm(x_BSD)
-    positions_1S = torch.arange(x_BSD.shape[1])[None]
-    query_BHSW = rotated(heads(normed_BSD, attention.query_QD, attention.heads), positions_1S)
-    key_BHSW = rotated(heads(normed_BSD, attention.key_PD, attention.kv_heads), positions_1S)
+    turn = rotation(torch.arange(x_BSD.shape[1])[None], attention.width)
+    query_BHSW = rotated(heads(normed_BSD, attention.query_QD, attention.heads), turn)
+    key_BHSW = rotated(heads(normed_BSD, attention.key_PD, attention.kv_heads), turn)
     value_BHSW = heads(normed_BSD, attention.value_PD, attention.kv_heads)
     itself_SS = torch.eye(x_BSD.shape[1], dtype=torch.bool)  # who does not pass looks at itself, for want of others
     seen_BSS = (depth.map_BS[:, None, :] | itself_SS).tril()

@@ -13,7 +13,7 @@ from moedocs.config import BalanceConfig, DepthConfig, RoutingConfig, Transforme
 from moedocs.config.routing import Router
 from moedocs.cost import PUBLISHED
 from moedocs.engine import MoELayer, Transformer, auxiliary_loss, trace, z_loss
-from moedocs.engine.transformer import Block, FeedForward, rotated
+from moedocs.engine.transformer import Block, FeedForward, rotated, rotation
 
 SMALL: dict[str, Any] = {"vocab_size": 256, "d_model": 16, "num_layers": 3, "num_heads": 4, "d_ff": 24}
 TOP_2_OF_4 = RoutingConfig(num_experts=4, top_k=2)
@@ -193,7 +193,7 @@ def test_attention_knows_distances_and_no_absolute_places() -> None:
 def test_rotating_turns_each_pair_by_its_place_times_its_frequency() -> None:
     x_BHSW = torch.randn(2, 3, 4, 6, generator=seeded())
     positions_BS = torch.tensor([[0, 1, 5, 6], [2, 3, 4, 90]])
-    turned_BHSW = rotated(x_BHSW, positions_BS)
+    turned_BHSW = rotated(x_BHSW, rotation(positions_BS, x_BHSW.shape[-1]))
     for b, h, s, w in product(range(2), range(3), range(4), range(3)):
         angle = positions_BS[b, s].item() * 10_000 ** (-2 * w / 6)
         pair = complex(x_BHSW[b, h, s, w], x_BHSW[b, h, s, w + 3]) * cmath.exp(1j * angle)
