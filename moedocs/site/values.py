@@ -62,17 +62,27 @@ def model(name: str) -> atlas.Model:
 
 def _of_record(name: str, path: str, unit: str | None) -> Quantity:
     value: Any = _record(name).results
-    for key in path.split("."):
-        if isinstance(value, list) and key.lstrip("-").isdigit() and -len(value) <= int(key) < len(value):
-            value = value[int(key)]
-        elif isinstance(value, dict) and key in value:
-            value = value[key]
-        else:
+    keys = path.split(".")
+    while keys:
+        taken = _first(keys, value)
+        if not taken:
             there = ", ".join(map(str, value)) if isinstance(value, dict) else f"{type(value).__name__}"
-            raise UnknownValue(f"record {name} has no {key!r} in {path!r}; there: {there[:200]}")
+            raise UnknownValue(f"record {name} has no {keys[0]!r} in {path!r}; there: {there[:200]}")
+        key = ".".join(keys[:taken])
+        value = value[int(key)] if isinstance(value, list) else value[key]
+        keys = keys[taken:]
     if not isinstance(value, int | float):
         raise UnknownValue(f"record {name}: {path!r} is no number")
     return Quantity(value, unit or "ratio", f"record {name}, {path}")
+
+
+def _first(keys: list[str], value: Any) -> int:
+    """How many parts of a path name something in `value`: names may have dots of their own; 0 if none does."""
+    if isinstance(value, list):
+        return int(keys[0].lstrip("-").isdigit() and -len(value) <= int(keys[0]) < len(value))
+    if not isinstance(value, dict):
+        return 0
+    return next((taken for taken in range(len(keys), 0, -1) if ".".join(keys[:taken]) in value), 0)
 
 
 def _record(name: str) -> records.Record:
