@@ -17,6 +17,7 @@ from moedocs.lite.depth_sampling import causal_choice
 from moedocs.lite.forward import Arrays, Block, Output, Part, _choice, _experts, _normed, _rotated, _swiglu
 from moedocs.lite.record import Floats, Ints, Routing, softmax
 
+BYTES = 256
 SEES_OTHERS = ("expert-choice", "base", "sinkhorn")
 
 
@@ -36,6 +37,8 @@ def generate(
     Equal to a `forward_pass` with causal=True over the whole text for each byte, but for the order of float32 sums. A
     model is good at texts as long as the stretches that it was trained on, and no longer.
     """
+    if count < 1:
+        raise ValueError(f"count={count} must be at least 1")
     reader = Reader(arrays, config)
     text = bytes(islice(stream(reader, prompt, temperature=temperature, generator=generator), count))
     return Written(text, reader.output())
@@ -57,7 +60,7 @@ def sampled(logits_V: Floats, temperature: float, generator: Generator) -> int:
     if temperature == 0:
         return int(logits_V.argmax())
     powers_V = np.exp((logits_V.astype(np.float64) - logits_V.max()) / temperature).cumsum()
-    return int(np.searchsorted(powers_V, generator.random() * powers_V[-1], side="right"))
+    return int(np.searchsorted(powers_V[:-1], generator.random() * powers_V[-1], side="right"))
 
 
 @dataclass(eq=False)
@@ -139,6 +142,8 @@ class Reader:
 
 def _check(config: TransformerConfig) -> None:
     routing, depth = config.routing, config.depth
+    if config.vocab_size > BYTES:
+        raise ValueError(f"vocab_size={config.vocab_size} is more than the {BYTES} bytes there are")
     if routing is not None and routing.router in SEES_OTHERS:
         raise ValueError(f"router={routing.router!r} looks at all tokens at once: it cannot write text")
     if routing is not None and routing.capacity_factor is not None:

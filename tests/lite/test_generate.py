@@ -1,5 +1,6 @@
 """Text written byte by byte with what was read kept, against the whole forward pass over it each time."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,9 @@ def test_read_in_pieces_gives_what_the_forward_pass_gives(
 ) -> None:
     assume(config.routing is None or config.routing.capacity_factor is None)
     assume(config.depth is None or config.depth.sampling != "none")
+    config = replace(config, vocab_size=min(config.vocab_size, 256))
     arrays = arrays_of(config, seed)
-    text = data.draw(st.lists(st.integers(0, min(256, config.vocab_size) - 1), min_size=1, max_size=20))
+    text = data.draw(st.lists(st.integers(0, config.vocab_size - 1), min_size=1, max_size=20))
     cuts = sorted(data.draw(st.sets(st.integers(0, len(text) - 1))) | {0})
     reader = Reader(arrays, config)
     for start, end in zip(cuts, [*cuts[1:], len(text)], strict=True):
@@ -117,6 +119,13 @@ def test_a_routing_that_is_not_causal_cannot_write(
 ) -> None:
     with pytest.raises(ValueError, match=reason):
         Reader({}, TransformerConfig(**SHAPE, routing=routing, depth=depth))
+
+
+def test_a_vocabulary_of_more_than_bytes_and_a_text_of_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="vocab_size=257 is more than the 256 bytes"):
+        Reader({}, TransformerConfig(**SHAPE | {"vocab_size": 257}))
+    with pytest.raises(ValueError, match="count=0 must be at least 1"):
+        generate(arrays_of(BOTH), BOTH, b"a", 0, temperature=1, generator=np.random.default_rng(0))
 
 
 def test_an_empty_prompt_and_a_byte_beyond_the_vocabulary_are_refused() -> None:
