@@ -2,13 +2,12 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,14 @@ class Forks:
         assert self.ended() == 0, Path(arguments["log"]).read_text("utf-8")
         return time.monotonic() - started
 
+    def killed_after(self, seconds: float, *, alone: bool, **arguments: Any) -> tuple[int, bool]:
+        """Start a sweep and kill its main process after so long, alone or with all others; its id, and was it alive."""
+        pid = self.start(**arguments)
+        time.sleep(seconds)
+        with suppress(ProcessLookupError):
+            (os.kill if alone else os.killpg)(pid, signal.SIGKILL)
+        return pid, self.ended() == signal.SIGKILL
+
     def _line(self) -> str:
         assert self._process.stdout
         return self._process.stdout.readline()
@@ -53,14 +60,6 @@ def forking() -> Iterator[Forks]:
         forks = Forks(process)
         assert forks._line() == "ready\n"
         yield forks
-
-
-def killed_at_random(forks: Forks, chance: random.Random, seconds: float, *, alone: bool, **arguments: Any) -> bool:
-    """Start a sweep and kill it within so many seconds, its main process alone or with all others; was it alive?"""
-    pid = forks.start(**arguments)
-    time.sleep(chance.uniform(0, seconds))
-    (os.kill if alone else os.killpg)(pid, signal.SIGKILL)
-    return forks.ended() == signal.SIGKILL
 
 
 def left_of(session: int) -> set[int]:
