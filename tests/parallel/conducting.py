@@ -16,5 +16,5 @@ if __name__ == "__main__":
     def lead(work: Work) -> str:
         return str(workers.trained(work, "a test", NAMED, store))
 
-    with joined(patience=30, device="cpu") as world:
+    with joined(patience=60, device="cpu") as world:
         print(f"rank {world.rank}:", conducted(world, lead))

@@ -37,14 +37,14 @@ def test_without_torchrun_there_is_one_process(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_peer_that_does_not_come_is_told_of_in_one_line_when_patience_ends() -> None:
-    said = ended([start(["-c", ALONE], rank, 2, free_port()) for rank in range(2)], 40)
+    said = ended([start(["-c", ALONE], rank, 2, free_port()) for rank in range(2)])
     for rank in range(2):
         assert f"said: process {rank} of 2: the others did not come within 2 seconds" in said[rank]
 
 
 def test_a_peer_that_leaves_is_told_of_in_one_line() -> None:
     port = free_port()
-    said = ended([start(["-c", LEFT], rank, 2, port) for rank in range(2)], 30)
+    said = ended([start(["-c", LEFT], rank, 2, port) for rank in range(2)])
     assert "said: process 0 of 2: another one is gone or does not answer" in said[0]
 
 

@@ -76,7 +76,7 @@ WORK = {"dispatched": dispatched, "trained": trained, "started": started}
 
 def rank(_: int, folder: str, size: int) -> None:
     torch.set_num_threads(1)
-    with joined(patience=30, device="cpu") as world:
+    with joined(patience=60, device="cpu") as world:
         found = {name: work(world) for name, work in WORK.items()}
         torch.save(found, f"{folder}/{size}.{world.rank}.pt")
 
