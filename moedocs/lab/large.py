@@ -24,6 +24,7 @@ from moedocs.lab.store import FOLDER, Store
 from moedocs.lab.training import Run, Trained, Training, TrainingError, balancing, language_loss
 from moedocs.parallel import (
     Channel,
+    ParallelError,
     World,
     divided,
     gradient_norm,
@@ -168,7 +169,6 @@ def trained(
 
     Checkpoints are written by rank 0, into its `begun`.
     """
-    refuse_too_little_text(run)
     start = time.monotonic()
     training = LargeTraining(run, world, channel)
     state = channel.told(begun.contents(run) if begun and begun.holds(run) else None)
@@ -199,7 +199,8 @@ def trained(
 def conducted(world: World, lead: Callable[[Work], Result]) -> Result | None:
     """What `lead` gives on rank 0, which may call the work it is handed; the other ranks train what it asks for.
 
-    The work is that of `lab.workers`: it does trainings, by name, and keeps what they leave in a store.
+    The work is that of `lab.workers`: it does trainings, by name, and keeps what they leave in a store. It raises
+    Problem for a run that the text it names is too little for.
     """
     channel = Channel(world)
     if world.rank:
@@ -210,13 +211,20 @@ def conducted(world: World, lead: Callable[[Work], Result]) -> Result | None:
     def work(name: str, runs: Mapping[str, Run], store: Store) -> None:
         begun = Store(store.root / "begun")
         for key, run in runs.items():
+            refuse_too_little_text(run)
             channel.told(run)
             with tqdm(total=run.training.steps, desc=f"{name} {key}", unit="step", dynamic_ncols=True) as bar:
                 content = trained(run, world, channel, begun, on_step=partial(_show, bar))
             store.put(run, content)
             begun.forget(run)
 
-    result = lead(work)
+    try:
+        result = lead(work)
+    except ParallelError:
+        raise  # there is nobody to tell
+    except BaseException:
+        channel.told(None)
+        raise
     channel.told(None)
     return result
 

@@ -121,6 +121,8 @@ def test_torchrun_starts_processes_that_a_sweep_leads(tmp_path: Path) -> None:
     assert "failure" in store.contents(conducting.NAMED["wild"])
     assert "rank 1: None" in said
     assert "'wild': None" in said
+    assert "said: a run of 128,000,000,000 bytes would read" in said
+    assert "rank 1 goes home" in said
 
 
 def test_a_step_that_cannot_be_divided_among_the_processes_is_refused() -> None:
