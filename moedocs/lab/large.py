@@ -6,7 +6,7 @@ but for rounding. What they leave is what `lab.store` keeps of any training.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,10 +26,12 @@ from moedocs.parallel import (
     Channel,
     ParallelError,
     World,
+    at_home,
     divided,
     gradient_norm,
     joint_mean,
     local_parameters,
+    moved,
     part,
     share_gradients,
     whole,
@@ -70,7 +72,7 @@ class LargeTraining(Training):
         own = super().state()
         state = own | {"model": whole_state(self.model, self.world)}
         state["optimizer"] = self._per_weight(own["optimizer"], whole)
-        return {name: _moved(value, torch.device("cpu")) for name, value in state.items()}
+        return {name: moved(value, torch.device("cpu")) for name, value in state.items()}
 
     def resume(self, state: dict[str, Any]) -> None:
         """Go on from where `state` was taken, by as many processes as there were then or by others."""
@@ -85,7 +87,7 @@ class LargeTraining(Training):
         whole_model = self._whole_model()
         if self.world.rank == 0:
             try:
-                self.model = _at_home(whole_model)
+                self.model = at_home(whole_model)
                 super()._look()
             except TrainingError as error:
                 failure = str(error)
@@ -231,24 +233,3 @@ def conducted(world: World, lead: Callable[[Work], Result]) -> Result | None:
 
 def _show(bar: Any, step: int) -> None:
     bar.update(step - bar.n)
-
-
-def _at_home(model: Transformer) -> Transformer:
-    """The model, which from now on takes tensors from the CPU and gives back tensors there."""
-    device = next(model.parameters()).device
-    model.register_forward_pre_hook(lambda _, given: _moved(given, device))
-    model.register_forward_hook(lambda _, given, output: _moved(output, torch.device("cpu")))
-    return model
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    """The value with all tensors in it on the device."""
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {key: _moved(item, device) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_moved(item, device) for item in value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{one.name: _moved(getattr(value, one.name), device) for one in fields(value)})
-    return value

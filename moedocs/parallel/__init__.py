@@ -5,6 +5,7 @@ Every rank holds an equal share of a step's sequences, in the order of the ranks
 """
 
 from moedocs.parallel.collectives import Channel, exchanged, gathered, joint_mean, joint_sum, part, whole
+from moedocs.parallel.devices import at_home, moved
 from moedocs.parallel.dispatch import LocalExperts, expert_parallel_dispatch
 from moedocs.parallel.model import (
     JointDepthBlock,
@@ -25,6 +26,7 @@ __all__ = [
     "LocalExperts",
     "ParallelError",
     "World",
+    "at_home",
     "divided",
     "exchanged",
     "expert_parallel_dispatch",
@@ -34,6 +36,7 @@ __all__ = [
     "joint_mean",
     "joint_sum",
     "local_parameters",
+    "moved",
     "own_rows",
     "part",
     "share_gradients",

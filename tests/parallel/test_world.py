@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from moedocs.config import RoutingConfig, TransformerConfig
-from moedocs.parallel import ParallelError, World, divided, joined
+from moedocs.parallel import ParallelError, World, at_home, divided, joined, moved
 from tests.parallel import cases
 from tests.parallel.processes import ended, free_port, start
 
@@ -94,3 +94,12 @@ def test_under_autocast_experts_compute_in_bfloat16_and_routers_in_float32() -> 
         weight.grad is not None and weight.grad.dtype == torch.float32 and weight.grad.isfinite().all()
         for weight in model.parameters()
     )
+
+
+def test_a_record_moves_with_all_its_tensors_and_a_model_at_home_computes_the_same() -> None:
+    model = cases.built(cases.models()["both"])
+    output = model(cases.text())
+    elsewhere = moved({"all": [(output, 1)]}, torch.device("meta"))["all"][0][0]
+    tensors = [elsewhere.logits_BSV, elsewhere.routings[0].map_TE, elsewhere.depths[0].index_BC]
+    assert all(tensor.is_meta for tensor in tensors)
+    assert torch.equal(at_home(model)(cases.text()).logits_BSV, output.logits_BSV)
