@@ -1,5 +1,6 @@
 """Load per expert while a model trains. Left alone, some experts take most tokens; both cures spread them."""
 
+from statistics import mean
 from typing import Any
 
 import altair as alt
@@ -14,7 +15,7 @@ badge = "trained model"
 records = ("balance",)
 sources = ("switch-2021", "loss-free-2024", "deepseek-v3-2024")
 
-ARMS = {"none": "no balancing", "auxiliary": "auxiliary loss", "bias": "bias correction"}
+ARMS = {"none/k1": "no balancing", "auxiliary-0.01/k1": "auxiliary loss", "bias/k1": "bias correction"}
 EXPERTS = 8
 OPENS_WITH = {"layer": 3, "seed": 0}
 
@@ -44,11 +45,21 @@ def data() -> Rows:
 
 
 def facts(rows: Rows) -> dict[str, Quantity]:
-    """How much longer than its fair share the busiest expert works, without balancing, and what that cost in loss."""
-    share = result()["summary"]["none"]["largest_share"]["mean"]
-    losses = {arm: [run["validation_loss"][-1] for run in runs] for arm, runs in result()["arms"].items()}
-    behind = [alone > helped for alone, helped in zip(losses["none"], losses["auxiliary"], strict=True)]
+    """How much longer than its fair share the busiest expert works, without balancing, and how the losses differ."""
+    share = result()["summary"]["none/k1"]["largest_share"]["mean"]
+    losses = {arm: [run["validation_loss"][-1] for run in result()["arms"][arm]] for arm in ARMS}
+    behind = [alone > helped for alone, helped in zip(losses["none/k1"], losses["auxiliary-0.01/k1"], strict=True)]
+    settings = load("balance").settings["shared"]
     return {
+        "apart": Quantity(apart(list(map(mean, losses.values()))), "ratio", "nats per byte between the means of rules"),
+        "seeds-apart": Quantity(
+            max(map(apart, losses.values())), "ratio", "nats per byte between seeds of one rule, most"
+        ),
+        "step": Quantity(
+            settings["training.sequences"] * settings["training.sequence_length"],
+            "count",
+            "sequences times their length",
+        ),
         "slowdown": Quantity(share * EXPERTS, "ratio", f"{share:.3g} of the tokens against 1/{EXPERTS}"),
         "behind": Quantity(sum(behind), "count", "seeds that end behind the auxiliary loss when nothing balances"),
         "seeds": Quantity(len(behind), "count", "starting points"),
@@ -59,18 +70,23 @@ def words(rows: Rows) -> Words:
     found = result()
     summary, steps = found["summary"], found["steps"][-1]
     losses = [f"{ARMS[arm]} {summary[arm]['validation_loss']['mean']:.3f}" for arm in ARMS]
-    apart = max(summary[arm]["validation_loss"]["most"] - summary[arm]["validation_loss"]["least"] for arm in ARMS)
+    between = max(summary[arm]["validation_loss"]["most"] - summary[arm]["validation_loss"]["least"] for arm in ARMS)
     return Words(
-        f"After {steps} steps the busiest of {EXPERTS} experts holds {spread(found, 'none')} of the tokens without "
-        f"balancing, {spread(found, 'auxiliary')} with the auxiliary loss and {spread(found, 'bias')} with bias "
-        f"correction (mean and range of {len(found['arms']['none'])} seeds, mean of all layers); an even share is "
-        f"{1 / EXPERTS:.1%}. What this does not show: a better model. At this size the validation losses "
-        f"({', '.join(losses)} nats per byte) differ by less than seeds do (up to {apart:.3f}).",
+        f"After {steps} steps the busiest of {EXPERTS} experts holds {spread(found, 'none/k1')} of the tokens without "
+        f"balancing, {spread(found, 'auxiliary-0.01/k1')} with the auxiliary loss and {spread(found, 'bias/k1')} with "
+        f"bias correction (mean and range of {len(found['arms']['none/k1'])} seeds, mean of all layers); an even share "
+        f"is {1 / EXPERTS:.1%}. What this does not show: a better model. At this size the validation losses "
+        f"({', '.join(losses)} nats per byte) differ by no more than seeds do (up to {between:.3f}).",
         f"Three panels, one per balancing rule: none, auxiliary loss, bias correction. In each, eight lines follow the "
         f"share of tokens that each expert of one layer receives, from step 0 to {steps}. Without balancing the lines "
         f"fan out and stay apart; with either rule they draw together around the dashed line of an even share. "
         f"Controls choose the layer and the seed.",
     )
+
+
+def apart(values: list[float]) -> float:
+    """From the least to the most."""
+    return max(values) - min(values)
 
 
 def spread(found: dict[str, Any], arm: str) -> str:
