@@ -76,12 +76,16 @@ def _alive_in(pid: int, session: int) -> bool:
 
 
 def main() -> None:
-    from moedocs.lab import corpora, sweep
-    from moedocs.lab.store import Store
+    import torch._dynamo  # the first step of any optimizer would do so
+
+    from moedocs.lab import corpora, fingerprint, sweep
+    from moedocs.lab.store import Store, code
     from tests.lab import tiny
 
     for domain in tiny.DOMAINS:
         corpora.text(domain)
+    code()
+    fingerprint.fingerprint(tiny.__name__)
     print("ready", flush=True)
     for line in sys.stdin:
         arguments = json.loads(line)
