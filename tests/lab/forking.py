@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +77,13 @@ def _alive_in(pid: int, session: int) -> bool:
 
 
 def main() -> None:
-    import torch._dynamo  # the first step of any optimizer would do so
-
     from moedocs.lab import corpora, fingerprint, sweep
     from moedocs.lab.store import Store, code
     from tests.lab import tiny
 
     for domain in tiny.DOMAINS:
         corpora.text(domain)
+    import_module("torch._dynamo")  # as the first step of any optimizer does
     code()
     fingerprint.fingerprint(tiny.__name__)
     print("ready", flush=True)

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-
 from joblib.externals.loky import reusable_executor
 
 from moedocs.lab import workers
