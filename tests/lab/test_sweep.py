@@ -183,7 +183,7 @@ def test_an_experiment_is_done_on_a_text_of_the_users(done: Path, tmp_path: Path
 def texts(folder: Path, contents: Mapping[str, str]) -> tuple[str, ...]:
     """Folders of a few files each, as a user would have them."""
     for name, words in contents.items():
-        (folder / name).mkdir(exist_ok=True)
+        (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(12):
             (folder / name / f"{number}.txt").write_text(f"{number} {words}" * 40, "utf-8")
     return tuple(f"{folder}/{name}" for name in contents)
