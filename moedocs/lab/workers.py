@@ -16,6 +16,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
+from moedocs.lab import corpora
 from moedocs.lab.orphans import end_with
 from moedocs.lab.store import Store, code
 from moedocs.lab.training import Run, TrainingError
@@ -25,6 +26,7 @@ ATTEMPTS = 3
 DASK_PATIENCE = 10  # seconds for a scheduler to answer, and for its first worker to join
 KEPT = "what is done is kept: run again"
 BAR: dict[str, Any] = {"smoothing": 0.05, "dynamic_ncols": True}
+_parsing = threading.Lock()  # Python 3.11's ast.parse fails where two threads of a worker call it at once
 Value = TypeVar("Value")
 Work = Callable[[str, Mapping[str, Run], Store], None]
 
@@ -120,7 +122,11 @@ def _distributed() -> Any:
 
 def _contents(run: Run, expected: str, anew: bool) -> dict[str, Any]:
     """On a worker: do a training and hand over what it leaves. Its own store lets a repeated one go on."""
-    if code() != expected:
+    with _parsing:
+        alike = code() == expected
+        for domain in run.domains:
+            corpora.text(domain)  # kept from now on
+    if not alike:
         raise Problem("a Dask worker has other code, another torch or another processor than this machine")
     torch.set_num_threads(1)  # for good: a worker may train several models at a time
     store = Store(Path(tempfile.gettempdir()) / "moedocs-lab")
