@@ -44,10 +44,25 @@ def add_to(rooms: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         metavar="FOLDER",
         help="where trainings lie, to be used again (.cache/lab of this project)",
     )
+    _add_scale(verb)
     verb.set_defaults(command=_run)
     verb = verbs.add_parser("check", parents=[common], help="re-run the first steps of a record and compare")
     verb.add_argument("name", help="an experiment, or all")
     verb.set_defaults(command=_check)
+
+
+def _add_scale(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--scale",
+        choices=("small", "large"),
+        default="small",
+        help="large: the same experiment at sizes for GPUs, alone or under torchrun; needs --text and --records",
+    )
+    verb.add_argument("--dry-run", action="store_true", help="train nothing, say what it would take, on --devices")
+    verb.add_argument(
+        "--device", default="H100", metavar="NAME", help="a device that `moedocs cost` knows (default: H100)"
+    )
+    verb.add_argument("--devices", type=_jobs, default=1, metavar="N", help="how many share a training (default: 1)")
 
 
 def state(name: str, folder: Path = records.RECORDS) -> str:
@@ -87,8 +102,13 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     chosen = _chosen(arguments.name)
-    if arguments.text and arguments.records.resolve() == records.RECORDS:
-        raise Problem("--text makes other records than the published ones: name a folder for them with --records")
+    if arguments.dry_run:
+        return _planned(chosen, arguments)
+    for option, given in (("--text", arguments.text), ("--scale large", arguments.scale == "large")):
+        if given and arguments.records.resolve() == records.RECORDS:
+            raise Problem(
+                f"{option} makes other records than the published ones: name a folder for them with --records"
+            )
     anew: set[Run] | None = set() if arguments.force else None
     for name in chosen:
         before = state(name, arguments.records)
@@ -96,7 +116,10 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f"{name}: up to date")
             continue
         with _terminated_as_interrupted():
-            made = _computed(name, arguments, anew).made
+            record = _computed(name, arguments, anew)
+        if record is None:  # one of several processes, another of which writes it
+            continue
+        made = record.made
         path = records.path_of(name, arguments.records)
         done = f"{made['trainings']} trainings, {made['cpu_seconds']:,} CPU seconds"
         print(f"{name}: was {before}; written to {path}: {done}", flush=True)
@@ -113,19 +136,61 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _computed(name: str, arguments: argparse.Namespace, anew: "set[Run] | None") -> records.Record:
+def _computed(name: str, arguments: argparse.Namespace, anew: "set[Run] | None") -> records.Record | None:
     from moedocs.lab import corpora, sweep
     from moedocs.lab.store import FOLDER, Store
 
+    domains = corpora.folder_domains(str(arguments.text)) if arguments.text else None
+    if arguments.scale == "large":
+        return _computed_large(name, arguments.records, domains, arguments.store or FOLDER)
     return sweep.run(
         name,
         arguments.records,
         jobs=arguments.jobs,
         dask=arguments.dask,
-        domains=corpora.folder_domains(str(arguments.text)) if arguments.text else None,
+        domains=domains,
         anew=anew,
         store=Store(arguments.store or FOLDER),
     )
+
+
+def _computed_large(name: str, folder: Path, domains: tuple[str, ...] | None, store: Path) -> records.Record | None:
+    """On the processes of torchrun, or this one alone: the record on the first of them, None on the others."""
+    from moedocs.lab import large, sweep
+    from moedocs.lab.scale import SCALES, scaled
+    from moedocs.parallel import joined
+
+    with joined() as world:
+        return large.conducted(
+            world,
+            lambda worker: sweep.run(
+                name,
+                folder,
+                domains=domains,
+                store=large.large_store(store / "large"),
+                scale=lambda run: scaled(run, SCALES["large"]),
+                worker=worker,
+                machine=f"{world.size} x {world.device.type}",
+            ),
+        )
+
+
+def _planned(chosen: list[str], arguments: argparse.Namespace) -> int:
+    from importlib import import_module
+
+    from moedocs.lab.plan import listed, plan, table
+    from moedocs.lab.scale import SCALES, scaled
+
+    for name in chosen:
+        runs = listed(import_module(records.module_of(name)))
+        at_scale = {key: scaled(run, SCALES[arguments.scale]) for key, run in runs.items()}
+        try:
+            found = plan(at_scale, arguments.device, devices=arguments.devices)
+        except ValueError as error:
+            raise Problem(f"--dry-run: {error}") from None
+        print(f"{name}: {experiments.title(name)}")
+        print(table(found))
+    return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:

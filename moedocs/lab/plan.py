@@ -9,10 +9,11 @@ import torch
 from torch import Generator
 
 from moedocs.config import TransformerConfig
-from moedocs.cost import forward_flops, forward_pass, parameters
+from moedocs.cost import Quantity, forward_flops, forward_pass, parameters
 from moedocs.cost.devices import Device, device
 from moedocs.cost.forward import TRAINING
 from moedocs.cost.memory import RECIPES
+from moedocs.cost.wording import shown
 from moedocs.engine import Transformer
 from moedocs.lab.scale import tokens
 from moedocs.lab.training import Run
@@ -120,12 +121,12 @@ def table(plan: Plan) -> str:
     alike: dict[Needs, list[str]] = {}
     for key, needs in plan.runs.items():
         alike.setdefault(needs, []).append(key)
-    head = ("runs", "first of them", "parameters", "active", "bytes", "EFLOP each", "states", "hours each")
+    head = ("runs", "first of them", "parameters", "active", "text", "compute each", "states", "hours each")
     rows = [head, *(_row(keys, needs) for needs, keys in alike.items())]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
     on, utilisation = plan.device.name, plan.utilisation
-    lines.append(f"{len(plan.runs)} runs: {plan.hours:,.1f} hours of one {on} at {utilisation:.0%} of its peak in bf16")
+    lines.append(f"{len(plan.runs)} runs: {plan.hours:,.3g} hours of one {on} at {utilisation:.0%} of its peak in bf16")
     return "\n".join(lines)
 
 
@@ -133,13 +134,16 @@ def _row(keys: list[str], needs: Needs) -> tuple[str, ...]:
     return (
         str(len(keys)),
         keys[0],
-        f"{needs.parameters / 1e6:,.1f} M",
-        f"{needs.active / 1e6:,.1f} M",
-        f"{needs.tokens / 1e9:,.2f} G",
-        f"{needs.flops / 1e18:,.3f}",
-        f"{needs.state_bytes / 1e9:,.2f} GB",
-        f"{needs.hours:,.2f}",
+        *(_told(count, "parameters") for count in (needs.parameters, needs.active)),
+        _told(needs.tokens, "byte"),
+        _told(needs.flops, "FLOP"),
+        _told(needs.state_bytes, "byte"),
+        f"{needs.hours:.3g}",
     )
+
+
+def _told(value: float, unit: str) -> str:
+    return shown(Quantity(value, unit, ""))
 
 
 def _aligned(row: Iterable[str], widths: list[int]) -> list[str]:

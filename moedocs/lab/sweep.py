@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -48,27 +48,31 @@ def run(
     domains: tuple[str, ...] | None = None,
     anew: set[Run] | None = None,
     store: Store | None = None,
+    scale: Callable[[Run], Run] = lambda run: run,
+    worker: workers.Work | None = None,
+    machine: str | None = None,
 ) -> Record:
     """Do all trainings of an experiment and write its record; a second start on the same record is refused.
 
     Trainings lie in `store`, so that a run that was killed goes on where it was; given `anew`, all are done again but
     those in that set, to which they are added. `domains` replaces the text of every training. `dask` is the address of
-    a cluster's scheduler.
+    a cluster's scheduler. At another `scale` each run is made larger, and another `worker` on another `machine` may do
+    it.
     """
     experiment, store = import_module(module_of(name)), store or Store()
     made_by = fingerprint(module_of(name))
     with _lock(name, folder):
         store.prune()
-        worker = workers.worker(jobs, dask, anew=anew is not None)
+        worker = worker or workers.worker(jobs, dask, anew=anew is not None)
         train_all = partial(workers.trained, worker, name, store=store, anew=anew)
-        plan = tuning.planned(experiment, train_all, partial(_on_text, domains))
+        plan = tuning.planned(experiment, train_all, lambda run: _on_text(domains, scale(run)))
         _refuse_failed(name, plan, store)
         found = _measured(name, plan.runs, store, jobs)
         record = Record(
             name=name,
             fingerprint=made_by,
             settings=_settings(plan.runs),
-            made=_made(plan, found, store),
+            made=_made(plan, found, store) | ({"machine": machine} if machine else {}),
             corpora={_shown(domain): corpora.describe(domain) for domain in _domains(plan.runs)},
             first_losses={key: significant(one.first_losses, LOSS_DIGITS) for key, one in found.items()},
             results=significant(_results(experiment, plan, found, store, folder), RESULT_DIGITS),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from moedocs.cli import main
-from moedocs.lab import experiments, records
+from moedocs.lab import experiments, records, scale
 from moedocs.lab.fingerprint import ROOT
 from tests.lab import tiny
 from tests.lab.test_sweep import texts
@@ -118,6 +118,8 @@ def test_a_run_on_ones_own_text_leaves_a_record_that_says_so_and_can_be_checked(
         (["lab", "run", NAME, "--jobs", "0"], "'0' is not a number of trainings, at least 1"),
         (["lab", "run", NAME, "--jobs", "-1"], "--jobs"),
         (["lab", "run", NAME, "--text", "somewhere"], "name a folder for them with --records"),
+        (["lab", "run", NAME, "--scale", "large"], "name a folder for them with --records"),
+        (["lab", "run", NAME, "--dry-run", "--device", "abacus"], "device='abacus' must be one of A100"),
         (["lab", "show", NAME, "--records", "/nowhere"], "there is no such record; compute it with: python -m moedocs"),
         (["lab", "check", NAME, "--records", "/nowhere"], "there is no such record"),
     ],
@@ -192,3 +194,34 @@ def test_help_names_every_choice(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 0
     for word in ("all", "dotted name", "--force", "--jobs N", "--dask ADDRESS", "--text FOLDER", "--store FOLDER"):
         assert word in out
+
+
+def test_a_dry_run_trains_nothing_and_says_what_every_experiment_would_take(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = said(["lab", "run", "one-token", "--scale", "large", "--dry-run", "--devices", "8"], capsys)
+    assert status == 0
+    assert out.count("experts-") == 3
+    assert out.rstrip().endswith("hours of one H100 at 20% of its peak in bf16")
+
+
+def test_a_large_run_goes_the_same_way_by_the_loop_of_several_processes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(scale.SCALES, "large", scale.SCALES["small"])  # hours otherwise
+    texts(tmp_path / "mine", {"prose": "the river runs to the sea and ", "sums": "12 + 30 = 42; "})
+    words = ["--text", str(tmp_path / "mine")]
+    status, out, _ = said(run_words(tmp_path, "--scale", "large", *words), capsys)
+    assert (status, "3 trainings" in out) == (0, True)
+    large = records.load(NAME, tmp_path / "records")
+    assert large.made["machine"] == "1 x cpu"
+    said(run_words(tmp_path / "small", *words), capsys)
+    small = records.load(NAME, tmp_path / "small" / "records")
+    assert large.settings == small.settings
+    for key, losses in small.first_losses.items():
+        assert large.first_losses[key] == pytest.approx(losses, rel=1e-4)
+
+
+def test_a_large_run_on_the_small_text_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = said(["lab", "run", "one-token", "--scale", "large", "--records", str(tmp_path)], capsys)
+    assert status
+    assert "give more text with --text FOLDER" in err
+    assert not list(tmp_path.glob("*.json"))
