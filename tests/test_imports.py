@@ -35,6 +35,7 @@ def split(names: str | None) -> frozenset[str] | None:
 # The longest name that a module starts with holds. A room may always import itself, `moedocs` and `moedocs.problem`.
 RULES = {
     "moedocs": rule(),
+    "moedocs.files": rule(),
     "moedocs.problem": rule(),
     "moedocs.config": rule(),
     "moedocs.cost": rule("moedocs.config"),
@@ -52,7 +53,7 @@ RULES = {
     "moedocs.cli": rule(ANYTHING, ANYTHING),
     "moedocs.__main__": rule(ANYTHING, ANYTHING),
 }
-OPEN_TO_ALL = frozenset({"moedocs", "moedocs.problem"})
+OPEN_TO_ALL = frozenset({"moedocs", "moedocs.files", "moedocs.problem"})
 NEVER = frozenset({"figures", "tests"})
 
 

@@ -2,8 +2,6 @@
 
 import io
 import json
-import os
-import tempfile
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moedocs.engine import Transformer
+from moedocs.files import write_whole
 from moedocs.lab.training import Trained
 from moedocs.lite.weights import ABOUT, DIGEST, FORMAT, digest
 from moedocs.problem import Problem
@@ -27,19 +26,9 @@ class ExportError(Problem):
 def export(trained: Trained, path: Path) -> bytes:
     """Write the file whole or not at all, and return its content; the model gets the file's name."""
     content = packed(trained, path.stem)
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-        with open(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(handle)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        write_whole(path, content, durable=True)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise ExportError(f"{path}: cannot be written ({error.strerror})") from None
     return content
 

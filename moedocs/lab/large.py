@@ -18,9 +18,8 @@ from tqdm import tqdm
 from moedocs.engine import Output, Transformer, pooled, updated_l1_weight
 from moedocs.lab import batches
 from moedocs.lab.fingerprint import fingerprint
-from moedocs.lab.looks import packed
 from moedocs.lab.scale import refuse_too_little_text
-from moedocs.lab.store import FOLDER, Store
+from moedocs.lab.store import FOLDER, Store, kept
 from moedocs.lab.training import Run, Trained, Training, TrainingError, balancing, language_loss
 from moedocs.parallel import (
     Channel,
@@ -188,14 +187,7 @@ def trained(
     except TrainingError as error:
         return {"failure": str(error), "cpu_seconds": training.cpu_seconds}
     on_step(training.step)
-    return {
-        "weights": done.model.state_dict(),
-        "losses": done.losses,
-        "balancing": done.balancing,
-        "looks": [packed(one) for one in done.looks],
-        "cpu_seconds": done.cpu_seconds,
-        "device_seconds": world.size * (time.monotonic() - start),
-    }
+    return kept(done) | {"device_seconds": world.size * (time.monotonic() - start)}
 
 
 def conducted(world: World, lead: Callable[[Work], Result]) -> Result | None:

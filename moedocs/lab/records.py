@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from moedocs.files import write_whole
 from moedocs.lab.fingerprint import ROOT, fingerprint
 from moedocs.problem import Problem
 
@@ -87,26 +86,16 @@ def save(record: Record, folder: Path = RECORDS) -> Path:
         text = dumps(record)
     except (ValueError, TypeError) as error:
         raise RecordError("not written", f"{_shown(path)}: cannot hold what was found ({error})") from None
-    temporary = None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f"{path.stem}-", suffix=".tmp")
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(handle)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        write_whole(path, text.encode(), durable=True)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise RecordError("not written", f"{_shown(path)}: cannot be written ({error.strerror})") from None
     return path
 
 
 def tidy(name: str, folder: Path) -> None:
     """Delete what writers of this record left half-written when they were killed; nobody may be writing it now."""
-    for path in folder.glob(f"{name}-????????.tmp"):
+    for path in folder.glob(f".{name}-????????.tmp"):
         path.unlink(missing_ok=True)
 
 
@@ -114,17 +103,6 @@ def dumps(record: Record) -> str:
     """Sorted keys, a list of plain values on one line, and the hash of all that as the last entry."""
     content = asdict(record)
     return f"{_block(content | {'sha256': _digest(content)}, '')}\n"
-
-
-def significant(value: Any, digits: int) -> Any:
-    """The value with every float in it rounded to so many significant digits."""
-    if isinstance(value, float):
-        return float(f"{value:.{digits}g}")
-    if isinstance(value, dict):
-        return {key: significant(item, digits) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [significant(item, digits) for item in value]
-    return value
 
 
 def _refused(name: str, path: Path, state: str, reason: str) -> RecordError:
@@ -156,14 +134,16 @@ def _digest(content: dict[str, Any]) -> str:
 
 def _block(value: Any, indent: str) -> str:
     inner = f"{indent} "
-    line = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True)
-    plain = isinstance(value, dict) and not any(isinstance(item, list | dict) for item in value.values())
-    if isinstance(value, dict) and not (plain and len(indent) + len(line) <= WIDTH):
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    nested = any(isinstance(item, list | dict) for item in items)
+    if not nested:
+        line = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True)
+        if not isinstance(value, dict) or len(indent) + len(line) <= WIDTH:
+            return line
+    if isinstance(value, dict):
         rows = [f"{inner}{json.dumps(key)}: {_block(value[key], inner)}" for key in sorted(value, key=_sha256_last)]
         return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
-    if isinstance(value, list) and any(isinstance(item, list | dict) for item in value):
-        return "[\n" + ",\n".join(f"{inner}{_block(item, inner)}" for item in value) + f"\n{indent}]"
-    return line
+    return "[\n" + ",\n".join(f"{inner}{_block(item, inner)}" for item in value) + f"\n{indent}]"
 
 
 def _sha256_last(key: str) -> tuple[bool, str]:

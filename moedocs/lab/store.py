@@ -7,10 +7,8 @@ the records.
 import hashlib
 import io
 import json
-import os
 import platform
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from filelock import FileLock
 from torch import Generator
 
 from moedocs.engine import Transformer
+from moedocs.files import write_whole
 from moedocs.lab import corpora
 from moedocs.lab.fingerprint import ROOT, fingerprint
 from moedocs.lab.looks import packed, unpacked
@@ -128,13 +127,7 @@ class Store:
         except TrainingError as error:
             return {"failure": str(error), "cpu_seconds": training.cpu_seconds}
         on_step(training.step)
-        return {
-            "weights": done.model.state_dict(),
-            "losses": done.losses,
-            "balancing": done.balancing,
-            "looks": [packed(one) for one in done.looks],
-            "cpu_seconds": done.cpu_seconds,
-        }
+        return kept(done)
 
     def _file(self, run: Run) -> Path:
         return self.folder / f"{key(run)}.pt"
@@ -159,6 +152,17 @@ def key(run: Run) -> str:
     """A name for the run; texts of the user's are part of it by their content."""
     texts = [corpora.describe(domain) for domain in run.domains if "/" in domain]
     return hashlib.sha256(json.dumps([asdict(run), texts], sort_keys=True).encode()).hexdigest()[:32]
+
+
+def kept(done: Trained) -> dict[str, Any]:
+    """What a store keeps of a finished training, as tensors and plain values."""
+    return {
+        "weights": done.model.state_dict(),
+        "losses": done.losses,
+        "balancing": done.balancing,
+        "looks": [packed(one) for one in done.looks],
+        "cpu_seconds": done.cpu_seconds,
+    }
 
 
 def _trained(run: Run, content: dict[str, Any]) -> Trained:
@@ -187,16 +191,9 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     payload = buffer.getvalue()
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-        with open(handle, "wb") as file:
-            file.write(hashlib.sha256(payload).digest() + payload)
-        os.replace(temporary, path)
+        write_whole(path, hashlib.sha256(payload).digest() + payload)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise _unwritable(path.parent, error) from None
 
 

@@ -16,7 +16,8 @@ from filelock import FileLock, Timeout
 
 from moedocs.lab import corpora, tuning, workers
 from moedocs.lab.fingerprint import fingerprint
-from moedocs.lab.records import RECORDS, Record, command, load, module_of, path_of, save, significant, tidy
+from moedocs.lab.records import RECORDS, Record, command, load, module_of, path_of, save, tidy
+from moedocs.lab.rounding import significant
 from moedocs.lab.store import Store
 from moedocs.lab.training import Run, TrainingError, train
 from moedocs.problem import Problem

@@ -10,7 +10,7 @@ import pytest
 
 from moedocs.lab.experiments import browser
 from moedocs.lab.exported import PROMPT, WRITTEN
-from moedocs.lab.records import significant
+from moedocs.lab.rounding import significant
 from moedocs.lab.training import Trained, train
 from moedocs.lite import forward_pass
 from moedocs.lite.weights import load

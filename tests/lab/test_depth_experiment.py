@@ -14,7 +14,7 @@ from moedocs.engine import DepthRouting, top_c
 from moedocs.lab import decoding, passing
 from moedocs.lab.experiments import depth
 from moedocs.lab.passing import Tokens
-from moedocs.lab.records import significant
+from moedocs.lab.rounding import significant
 from moedocs.lab.training import Run, Trained, train
 
 LENGTH = 128

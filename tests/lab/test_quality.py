@@ -12,7 +12,7 @@ from moedocs.config import RoutingConfig, TransformerConfig
 from moedocs.cost import forward_flops, forward_pass, parameters
 from moedocs.engine import Transformer
 from moedocs.lab.experiments import quality
-from moedocs.lab.records import significant
+from moedocs.lab.rounding import significant
 from moedocs.lab.training import Run, Trained, train
 
 LENGTH = 128

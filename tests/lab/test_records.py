@@ -12,6 +12,7 @@ import pytest
 
 from moedocs.lab import experiments, records, sweep
 from moedocs.lab.fingerprint import ROOT, fingerprint
+from moedocs.lab.rounding import significant
 
 SMALL = records.Record(
     name="small",
@@ -76,7 +77,7 @@ def test_what_tuning_found_is_kept_with_the_rates_that_failed(tmp_path: Path) ->
 
 
 def test_numbers_are_rounded_to_what_is_significant_at_any_depth() -> None:
-    assert records.significant({"a": [0.123456, (123456.0, 7)], "b": True}, 3) == {
+    assert significant({"a": [0.123456, (123456.0, 7)], "b": True}, 3) == {
         "a": [0.123, [123000.0, 7]],
         "b": True,
     }
@@ -123,10 +124,10 @@ def test_what_json_cannot_hold_is_one_line_and_leaves_the_old_record(tmp_path: P
 
 
 def test_only_what_writers_of_this_record_left_is_tidied_away(tmp_path: Path) -> None:
-    for name in ("small-abcdefgh.tmp", "smaller-abcdefgh.tmp", "small.json", "small.lock"):
+    for name in (".small-abcdefgh.tmp", ".smaller-abcdefgh.tmp", "small.json", "small.lock"):
         (tmp_path / name).write_text("")
     records.tidy("small", tmp_path)
-    assert sorted(os.listdir(tmp_path)) == ["small.json", "small.lock", "smaller-abcdefgh.tmp"]
+    assert sorted(os.listdir(tmp_path)) == [".smaller-abcdefgh.tmp", "small.json", "small.lock"]
 
 
 # the committed ones

@@ -161,7 +161,7 @@ def test_what_cannot_be_kept_is_not_said_to_be_the_fault_of_the_records(tmp_path
 
 
 def test_what_killed_writers_left_of_a_record_is_cleared_away(done: Path, tmp_path: Path) -> None:
-    torn = tmp_path / f"{TINY}-abcdefgh.tmp"
+    torn = tmp_path / f".{TINY}-abcdefgh.tmp"
     torn.write_text("{")
     computed(tmp_path, store=Store(done / "store"))
     assert not torn.exists()
