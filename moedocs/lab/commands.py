@@ -201,6 +201,9 @@ def _check(arguments: argparse.Namespace) -> int:
     for name in chosen:
         if state(name, arguments.records) == "stale":
             print(f"{name}: stale, the code has changed since; do its first steps still come out?")
+        made_with = records.load(name, arguments.records, stale=True).made["torch"]
+        if made_with != (found := sweep.torch_version()):
+            print(f"{name}: made with torch {made_with}, and this is {found}; do its first steps still come out?")
         for one in sweep.check(name, arguments.records):
             agree &= one.agrees
             verdict = "agrees" if one.agrees else f"DIFFERS (tolerance {sweep.TOLERANCE:g})"

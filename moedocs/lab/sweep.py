@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,6 +60,7 @@ def run(
     a cluster's scheduler. At another `scale` each run is made larger, and another `worker` on another `machine` may do
     it.
     """
+    _refuse_other_torch(folder)
     experiment, store = import_module(module_of(name)), store or Store()
     made_by = fingerprint(module_of(name))
     with _lock(name, folder):
@@ -82,6 +83,27 @@ def run(
         )
         save(record, folder)
     return record
+
+
+def _refuse_other_torch(folder: Path) -> None:
+    """Published records are made with one torch: another rounds differently."""
+    found, pinned = torch_version(), pinned_torch()
+    if folder.resolve() == RECORDS and found != pinned:
+        raise Problem(
+            f"this is torch {found}, and the published records are made with {pinned}: pip install torch=={pinned}, or "
+            "name another folder with --records"
+        )
+
+
+def torch_version() -> str:
+    """The version in use, whatever it was built for."""
+    return torch.__version__.partition("+")[0]
+
+
+def pinned_torch() -> str:
+    """The version that this project asks for."""
+    (asked,) = (one for one in metadata.requires("moedocs") or () if one.startswith("torch=="))
+    return asked.partition(";")[0].removeprefix("torch==").strip()
 
 
 @dataclass(frozen=True)
@@ -212,7 +234,7 @@ def _made(plan: tuning.Plan, found: Mapping[str, Measured], store: Store) -> dic
     processor = platform.machine().replace("x86_64", "x86-64").replace("AMD64", "x86-64")
     trained = sum(store.cpu_seconds(run) for run in {*plan.tried.values(), *plan.runs.values()})
     return {
-        "torch": torch.__version__.partition("+")[0],
+        "torch": torch_version(),
         "machine": f"{processor} CPU ({torch.backends.cpu.get_cpu_capability()}), 1 thread per training",
         "cpu_seconds": round(trained + sum(one.measuring_seconds for one in found.values())),
         "trainings": len({*plan.tried.values(), *plan.runs.values()}),

@@ -1,14 +1,17 @@
 """From an experiment to its record: the same each time, of what was asked for, refused where it cannot be."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from filelock import FileLock
 
 from moedocs.lab import records, sweep
+from moedocs.lab.fingerprint import ROOT
 from moedocs.lab.store import Store
 from moedocs.lab.training import Run, train
 from moedocs.problem import Problem
@@ -195,3 +198,20 @@ def computed_afresh(folder: Path, domains: tuple[str, ...]) -> records.Record:
 
     corpora.text.cache_clear()
     return computed(folder, domains=domains)
+
+
+def test_published_records_are_not_made_with_another_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.12.1+cpu")
+    with pytest.raises(
+        Problem, match=r"^this is torch 2\.12\.1, .* made with 2\.13\.0: pip install torch==2\.13\.0, or"
+    ):
+        sweep.run("one-token")
+
+
+def test_the_torch_that_records_need_is_the_one_that_is_installed() -> None:
+    assert sweep.pinned_torch() == sweep.torch_version() == bootstrap_torch()
+
+
+def bootstrap_torch() -> str:
+    (version,) = re.findall(r'^TORCH = "(.+)"$', (ROOT / "bootstrap.py").read_text("utf-8"), re.MULTILINE)
+    return str(version)
