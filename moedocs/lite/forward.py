@@ -1,7 +1,8 @@
 """The forward pass of a small trained model in NumPy, from arrays named as in the state_dict of the torch Transformer.
 
 Shapes: B sequences · S sequence length · C tokens of a sequence that pass a block · T tokens of all sequences ·
-        D d_model · H heads · W width of a head · F d_ff of one expert · E num_experts · V vocab_size · X of any shape
+        P those and the ones before · D d_model · H heads · W width of a head · F d_ff of one expert · E num_experts ·
+        V vocab_size · X of any shape
 """
 
 from collections.abc import Mapping
@@ -49,6 +50,25 @@ class Part:
         return Part(self.arrays, f"{self.prefix}{name}.")
 
 
+@dataclass(eq=False)
+class Past:
+    """Keys, values and positions of the tokens that went through a block before."""
+
+    keys_BHPW: Floats | None = None
+    values_BHPW: Floats | None = None
+    positions_BP: Ints | None = None
+
+    def grown(self, keys_BHCW: Floats, values_BHCW: Floats, positions_BC: Ints) -> tuple[Floats, Floats, Ints]:
+        """Remember these tokens too; all keys, values and positions."""
+        if self.keys_BHPW is None or self.values_BHPW is None or self.positions_BP is None:
+            self.keys_BHPW, self.values_BHPW, self.positions_BP = keys_BHCW, values_BHCW, positions_BC
+        else:
+            self.keys_BHPW = np.concatenate([self.keys_BHPW, keys_BHCW], axis=2)
+            self.values_BHPW = np.concatenate([self.values_BHPW, values_BHCW], axis=2)
+            self.positions_BP = np.concatenate([self.positions_BP, positions_BC], axis=1)
+        return self.keys_BHPW, self.values_BHPW, self.positions_BP
+
+
 @dataclass(frozen=True)
 class Block:
     """One block's arrays, and what it is: with `experts`, or dense."""
@@ -57,11 +77,16 @@ class Block:
     config: TransformerConfig
     experts: RoutingConfig | None
 
-    def delta(self, x_BCD: Floats, positions_BC: Ints, ids_BC: Ints) -> tuple[Floats, Routing | None]:
-        """What it adds to its input, attention and feed-forward together, and the Routing of its experts."""
+    def delta(
+        self, x_BCD: Floats, positions_BC: Ints, ids_BC: Ints, past: Past | None = None
+    ) -> tuple[Floats, Routing | None]:
+        """What it adds to its input, attention and feed-forward together, and the Routing of its experts.
+
+        With a `past` these tokens attend to those in it too, and are in it from now on.
+        """
         part = self.part
         normed_BCD = _normed(x_BCD, part["attention_norm.weight"])
-        mixed_BCD = _attention(part.under("attention"), self.config, normed_BCD, positions_BC)
+        mixed_BCD = _attention(part.under("attention"), self.config, normed_BCD, positions_BC, past)
         normed_BCD = _normed(x_BCD + mixed_BCD, part["feed_forward_norm.weight"])
         part = part.under("feed_forward")
         if self.experts is None:
@@ -96,7 +121,7 @@ def forward_pass(
     for number in range(config.num_layers):
         part, experts = model.under(f"blocks.{number}"), config.routing if number in config.moe_blocks else None
         if config.depth is not None and number in config.depth_blocks:
-            depth = _choice(part, config.depth, x_BSD, causal=causal, generator=generator)
+            depth = depth_choice(part, config.depth, x_BSD, causal=causal, generator=generator)
             x_BSD, routing = _passed(Block(part.under("block"), config, experts), x_BSD, ids_BS, depth)
             depths.append(depth)
         else:
@@ -104,11 +129,16 @@ def forward_pass(
             delta_BSD, routing = Block(part, config, experts).delta(x_BSD, positions_BS, ids_BS)
             x_BSD = x_BSD + delta_BSD
         routings.extend([] if routing is None else [routing])
+    return Output(logits(model, config, x_BSD), routings, depths)
+
+
+def logits(model: Part, config: TransformerConfig, x_BSD: Floats) -> Floats:
+    """What the residual stream after the last block says of each next byte."""
     head_VD = model["embedding_VD" if config.tied_embeddings else "head_VD"]
-    return Output(_normed(x_BSD, model["norm.weight"]) @ head_VD.T, routings, depths)
+    return np.asarray(_normed(x_BSD, model["norm.weight"]) @ head_VD.T)
 
 
-def _choice(
+def depth_choice(
     part: Part, config: DepthConfig, x_BSD: Floats, *, causal: bool, generator: Generator | None
 ) -> DepthRouting:
     """Which tokens pass a block."""
@@ -142,8 +172,10 @@ def _passed(block: Block, x_BSD: Floats, ids_BS: Ints, depth: DepthRouting) -> t
     return out_BSD, pooled(routings) if routings else None
 
 
-def _attention(part: Part, config: TransformerConfig, x_BCD: Floats, positions_BC: Ints) -> Floats:
-    """Causal attention with rotary positions; the tokens are in the order of their positions."""
+def _attention(
+    part: Part, config: TransformerConfig, x_BCD: Floats, positions_BC: Ints, past: Past | None = None
+) -> Floats:
+    """Causal attention with rotary positions, to those of the past too; tokens are in the order of their positions."""
     heads, kv_heads, width = config.num_heads, config.kv_heads, config.head_width
 
     def split(name: str, count: int) -> Floats:
@@ -151,10 +183,11 @@ def _attention(part: Part, config: TransformerConfig, x_BCD: Floats, positions_B
         return np.repeat(x_BCHW.transpose(0, 2, 1, 3), heads // count, axis=1)
 
     query_BHCW = _rotated(split("query_QD", heads), positions_BC)
-    key_BHCW = _rotated(split("key_PD", kv_heads), positions_BC)
-    scores_BHCC = query_BHCW @ key_BHCW.swapaxes(2, 3) / np.float32(np.sqrt(width))
-    later_CC = np.triu(np.ones(scores_BHCC.shape[2:], dtype=bool), k=1)
-    mixed_BHCW = softmax(np.where(later_CC, np.float32(-np.inf), scores_BHCC)) @ split("value_PD", kv_heads)
+    new = _rotated(split("key_PD", kv_heads), positions_BC), split("value_PD", kv_heads), positions_BC
+    key_BHPW, value_BHPW, positions_BP = (past or Past()).grown(*new)
+    scores_BHCP = query_BHCW @ key_BHPW.swapaxes(2, 3) / np.float32(np.sqrt(width))
+    later_B1CP = (positions_BP[:, None, :] > positions_BC[:, :, None])[:, None]
+    mixed_BHCW = softmax(np.where(later_B1CP, np.float32(-np.inf), scores_BHCP)) @ value_BHPW
     mixed_BCQ = mixed_BHCW.transpose(0, 2, 1, 3).reshape(*x_BCD.shape[:2], heads * width)
     return np.asarray(mixed_BCQ @ part["output_DQ"].T)
 

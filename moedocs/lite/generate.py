@@ -1,6 +1,6 @@
 """Text from a small trained model, byte by byte in NumPy; keys and values of what was read are kept.
 
-Shapes: C tokens read at once · P tokens read by now · D d_model · H heads · W width of a head · V vocab_size
+Shapes: C tokens read at once · P tokens read by now · D d_model · V vocab_size
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from moedocs.config import TransformerConfig
 from moedocs.lite.balance import pooled
 from moedocs.lite.depth import DepthRouting, through
 from moedocs.lite.depth_sampling import causal_choice
-from moedocs.lite.forward import Arrays, Block, Output, Part, _choice, _experts, _normed, _rotated, _swiglu
-from moedocs.lite.record import Floats, Ints, Routing, softmax
+from moedocs.lite.forward import Arrays, Block, Output, Part, Past, depth_choice, logits
+from moedocs.lite.record import Floats, Ints, Routing
 
 BYTES = 256
 SEES_OTHERS = ("expert-choice", "base", "sinkhorn")
@@ -64,24 +64,11 @@ def sampled(logits_V: Floats, temperature: float, generator: Generator) -> int:
 
 
 @dataclass(eq=False)
-class Memory:
+class Memory(Past):
     """What a block keeps of the tokens that went through it, and what was decided on all that came to it."""
 
-    keys_1HPW: Floats | None = None
-    values_1HPW: Floats | None = None
-    positions_1P: Ints | None = None
     routings: list[Routing] = field(default_factory=list)
     depths: list[DepthRouting] = field(default_factory=list)
-
-    def grown(self, keys_1HCW: Floats, values_1HCW: Floats, positions_1C: Ints) -> tuple[Floats, Floats, Ints]:
-        """Remember these tokens too; all keys, values and positions."""
-        if self.keys_1HPW is None or self.values_1HPW is None or self.positions_1P is None:
-            self.keys_1HPW, self.values_1HPW, self.positions_1P = keys_1HCW, values_1HCW, positions_1C
-        else:
-            self.keys_1HPW = np.concatenate([self.keys_1HPW, keys_1HCW], axis=2)
-            self.values_1HPW = np.concatenate([self.values_1HPW, values_1HCW], axis=2)
-            self.positions_1P = np.concatenate([self.positions_1P, positions_1C], axis=1)
-        return self.keys_1HPW, self.values_1HPW, self.positions_1P
 
 
 class Reader:
@@ -104,8 +91,7 @@ class Reader:
         x_1CD = self._model["embedding_VD"][ids_1C]
         for number, memory in enumerate(self._memories):
             x_1CD = self._through(number, memory, x_1CD, ids_1C)
-        head_VD = self._model["embedding_VD" if self._config.tied_embeddings else "head_VD"]
-        logits_1CV: Floats = _normed(x_1CD, self._model["norm.weight"]) @ head_VD.T
+        logits_1CV = logits(self._model, self._config, x_1CD)
         self._logits.append(logits_1CV)
         self._length += len(text)
         return np.asarray(logits_1CV[0, -1])
@@ -123,7 +109,7 @@ class Reader:
             positions_1C = self._length + np.arange(ids_1C.shape[1])[None]
             return x_1CD + _delta(Block(part, config, experts), memory, x_1CD, positions_1C, ids_1C)
         block = Block(part.under("block"), config, experts)
-        depth = _choice(part, config.depth, x_1CD, causal=True, generator=None)
+        depth = depth_choice(part, config.depth, x_1CD, causal=True, generator=None)
         memory.depths.append(depth)
 
         def delta(x_1CD: Floats, places_1C: Ints, ids_1C: Ints) -> Floats:
@@ -154,32 +140,6 @@ def _check(config: TransformerConfig) -> None:
 
 def _delta(block: Block, memory: Memory, x_1CD: Floats, positions_1C: Ints, ids_1C: Ints) -> Floats:
     """What a block adds to tokens, who also attend to those that it remembers."""
-    part = block.part
-    normed_1CD = _normed(x_1CD, part["attention_norm.weight"])
-    mixed_1CD = _attention(part.under("attention"), block.config, memory, normed_1CD, positions_1C)
-    normed_1CD = _normed(x_1CD + mixed_1CD, part["feed_forward_norm.weight"])
-    part = part.under("feed_forward")
-    if block.experts is None:
-        return mixed_1CD + _swiglu(normed_1CD, part["gate_DF"], part["up_DF"], part["down_FD"])
-    out_CD, routing = _experts(part, block.experts, normed_1CD[0], ids_1C[0], ids_1C.shape[1])
-    memory.routings.append(routing)
-    return mixed_1CD + out_CD
-
-
-def _attention(part: Part, config: TransformerConfig, memory: Memory, x_1CD: Floats, positions_1C: Ints) -> Floats:
-    """Causal attention with rotary positions to the tokens remembered and to these, which are remembered from now."""
-    heads, kv_heads, width = config.num_heads, config.kv_heads, config.head_width
-
-    def split(name: str, count: int) -> Floats:
-        x_1CHW = (x_1CD @ part[name].T).reshape(*x_1CD.shape[:2], count, width)
-        return np.repeat(x_1CHW.transpose(0, 2, 1, 3), heads // count, axis=1)
-
-    query_1HCW = _rotated(split("query_QD", heads), positions_1C)
-    key_1HPW, value_1HPW, positions_1P = memory.grown(
-        _rotated(split("key_PD", kv_heads), positions_1C), split("value_PD", kv_heads), positions_1C
-    )
-    later_CP = positions_1P > positions_1C.T
-    scores_1HCP = query_1HCW @ key_1HPW.swapaxes(2, 3) / np.float32(np.sqrt(width))
-    mixed_1HCW = softmax(np.where(later_CP, np.float32(-np.inf), scores_1HCP)) @ value_1HPW
-    mixed_1CQ = mixed_1HCW.transpose(0, 2, 1, 3).reshape(*x_1CD.shape[:2], heads * width)
-    return np.asarray(mixed_1CQ @ part["output_DQ"].T)
+    delta_1CD, routing = block.delta(x_1CD, positions_1C, ids_1C, memory)
+    memory.routings.extend([] if routing is None else [routing])
+    return delta_1CD

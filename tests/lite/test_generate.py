@@ -52,6 +52,7 @@ def test_read_in_pieces_gives_what_the_forward_pass_gives(
 ) -> None:
     assume(config.routing is None or config.routing.capacity_factor is None)
     assume(config.depth is None or config.depth.sampling != "none")
+    assume(config.d_model > 2)  # one or two numbers near 0 are normalised to about 1: rounding grows without bound
     config = replace(config, vocab_size=min(config.vocab_size, 256))
     arrays = arrays_of(config, seed)
     text = data.draw(st.lists(st.integers(0, config.vocab_size - 1), min_size=1, max_size=20))
