@@ -3,7 +3,6 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from moedocs.problem import Problem
 
 RECORDS = ROOT / "figures" / "records"
 WIDTH = 100
+SEAL = ',\n "sha256": "'
 
 
 class RecordError(Problem):
@@ -100,9 +100,9 @@ def tidy(name: str, folder: Path) -> None:
 
 
 def dumps(record: Record) -> str:
-    """Sorted keys, a list of plain values on one line, and the hash of all that as the last entry."""
-    content = asdict(record)
-    return f"{_block(content | {'sha256': _digest(content)}, '')}\n"
+    """Sorted keys, a list of plain values on one line, and the hash of all the text before it as the last entry."""
+    body = _block(asdict(record), "").removesuffix("\n}")
+    return f"{body}{SEAL}{_seal(body)}"
 
 
 def _refused(name: str, path: Path, state: str, reason: str) -> RecordError:
@@ -111,25 +111,19 @@ def _refused(name: str, path: Path, state: str, reason: str) -> RecordError:
 
 def _parsed(text: str) -> Record | None:
     """The record whose text is exactly this; None when a single character differs. A new one each time."""
-    return _read(text) if _is_whole(text) else None
-
-
-@cache
-def _is_whole(text: str) -> bool:
+    body, _, end = text.rpartition(SEAL)
+    if end != _seal(body):
+        return None
     try:
-        return dumps(_read(text)) == text
+        content = json.loads(text)
+        content.pop("sha256")
+        return Record(**content)
     except (ValueError, TypeError, KeyError, AttributeError):
-        return False
+        return None
 
 
-def _read(text: str) -> Record:
-    content = json.loads(text)
-    content.pop("sha256")
-    return Record(**content)
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+def _seal(body: str) -> str:
+    return f'{hashlib.sha256(body.encode()).hexdigest()}"\n}}\n'
 
 
 def _block(value: Any, indent: str) -> str:
@@ -141,13 +135,9 @@ def _block(value: Any, indent: str) -> str:
         if not isinstance(value, dict) or len(indent) + len(line) <= WIDTH:
             return line
     if isinstance(value, dict):
-        rows = [f"{inner}{json.dumps(key)}: {_block(value[key], inner)}" for key in sorted(value, key=_sha256_last)]
+        rows = [f"{inner}{json.dumps(key)}: {_block(value[key], inner)}" for key in sorted(value)]
         return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
     return "[\n" + ",\n".join(f"{inner}{_block(item, inner)}" for item in value) + f"\n{indent}]"
-
-
-def _sha256_last(key: str) -> tuple[bool, str]:
-    return key == "sha256", key
 
 
 def _shown(path: Path) -> str:
