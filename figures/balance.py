@@ -17,7 +17,7 @@ sources = ("switch-2021", "loss-free-2024", "deepseek-v3-2024")
 
 ARMS = {"none/k1": "no balancing", "auxiliary-0.01/k1": "auxiliary loss", "bias/k1": "bias correction"}
 EXPERTS = 8
-OPENS_WITH = {"layer": 3, "seed": 0}
+OPENS_WITH = {"layer": 2, "seed": 2}
 
 
 def result() -> dict[str, Any]:
@@ -106,9 +106,7 @@ def chart(rows: Rows, size: Size) -> Chart:
     ]
     last = max(int(row["step"]) for row in rows)
     base = alt.Chart().transform_filter("datum.layer == layer && datum.seed == seed")
-    x = alt.X(
-        "step:Q", scale=alt.Scale(type="sqrt"), title="training step", axis=alt.Axis(values=[0, 20, 80, 200, last])
-    )
+    x = alt.X("step:Q", scale=alt.Scale(type="sqrt"), title="training step", axis=alt.Axis(values=[0, 20, 100, last]))
     y = alt.Y(
         "share:Q", title="share of tokens", axis=alt.Axis(format="%", tickCount=4), scale=alt.Scale(domain=[0, 1])
     )

@@ -145,14 +145,14 @@ def test_a_page_left_for_another_and_come_back_to_has_its_figures_as_they_were(v
     left = (values(figure), laid_out(figure))
     here = "address => [...document.links].find(link => link.href === address).click()"
     page.evaluate(here, visit.site.address + BALANCE)
-    slide(live_figure(page, "balance"), "seed", "End")
-    comes_to(page, {"balance.seed": "2"})
+    slide(live_figure(page, "balance"), "seed", "Home")
+    comes_to(page, {"balance.seed": "0"})
     page.go_back()
     figure = live_figure(page, "load-per-expert")
     comes_to(page, {"load-per-expert.num_experts": "16", "load-per-expert.top_k": "4"})
     assert (values(figure), laid_out(figure)) == left
     page.go_forward()
-    assert values(live_figure(page, "balance"))["seed"] == 2
+    assert values(live_figure(page, "balance"))["seed"] == 0
     assert page.evaluate("window.neverReloaded")
 
 
