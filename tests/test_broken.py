@@ -26,7 +26,7 @@ from tests.copies import FIGURE, hashes, run, start
 PAGES = {
     "index.md": "# Home\n\n{{ figure cost }}\n\nStores {{ value mixtral-8x7b total }}.\n",
     "two.md": "# Two\n\nBars.\n\n{{ figure two }}\n",
-    "training.md": "# Training\n\n{{ figure balance }}\n\nStep {{ value record/balance steps.-1 as=count }}.\n",
+    "training.md": "# Training\n\n{{ figure collapse-lab }}\n\nStep {{ value record/balance steps.-1 as=count }}.\n",
 }
 BROKEN = FIGURE.replace("    return [", '    raise RuntimeError("no bars today")\n    return [', 1)
 RAISES = BROKEN[: BROKEN.index("raise")].count("\n") + 1
@@ -36,7 +36,7 @@ PATIENCE = 300  # seconds
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository, in order and built."""
-    root = copies.copied(tmp_path_factory.mktemp("sound") / "copy", ("balance", "cost"), PAGES)
+    root = copies.copied(tmp_path_factory.mktemp("sound") / "copy", ("collapse-lab", "cost"), PAGES)
     (root / "figures" / "two.py").write_text(FIGURE)
     status, said = run(root, "mkdocs", "build")
     assert status == 0, said
@@ -177,7 +177,9 @@ def test_a_damaged_record_is_refused_in_one_line_that_names_the_command(root: Pa
     assert status == 1
     reason = r"figures/records/balance\.json: damaged, .*recompute it with: python -m moedocs lab run balance"
     figure, value = lines
-    assert re.fullmatch(rf"figures/balance\.py:\d+: {reason} \(figure 'balance', on docs/training\.md:3\)", figure)
+    assert re.fullmatch(
+        rf"figures/collapse_lab\.py:\d+: {reason} \(figure 'collapse-lab', on docs/training\.md:3\)", figure
+    )
     assert re.fullmatch(rf"docs/training\.md:5: {reason}", value)
     record.write_bytes(whole)
     assert run(root, "moedocs", "build")[0] == 0
@@ -189,7 +191,7 @@ def test_a_record_is_refused_once_the_code_that_made_it_has_changed_though_its_f
     changed.write_text(changed.read_text("utf-8") + "\nLATER = 1\n")
     status, said = run(root, "moedocs", "build")
     assert status == 1
-    assert re.search(r"figures/balance\.py:\d+: figures/records/balance\.json: stale, .*lab run balance", said)
+    assert re.search(r"figures/collapse_lab\.py:\d+: figures/records/balance\.json: stale, .*lab run balance", said)
     assert "figures/cost.py" not in said
 
 
@@ -325,4 +327,4 @@ def test_a_damaged_lost_or_stray_file_of_a_figure_is_put_right(
 
 def test_a_figure_that_is_not_there_is_refused_with_a_list(root: Path) -> None:
     status, said = run(root, "moedocs", "build", "nonsense")
-    assert (status, said) == (2, "moedocs: unknown figure 'nonsense'; there are: balance, cost, two\n")
+    assert (status, said) == (2, "moedocs: unknown figure 'nonsense'; there are: collapse-lab, cost, two\n")

@@ -245,8 +245,8 @@ def test_a_cell_leaves_a_table_from_which_the_very_same_chart_is_drawn(name: str
         assert drawn.count("<path") > empty.count("<path")
 
 
-def test_the_cell_of_load_per_expert_counts_what_a_loop_counts() -> None:
-    cell, left = cells.recorded(cell_path(paths(ROOT)["load-per-expert"])), dict[str, Any]()
+def test_the_cell_of_capacity_counts_what_a_loop_counts() -> None:
+    cell, left = cells.recorded(cell_path(paths(ROOT)["capacity"])), dict[str, Any]()
     exec(cell.code, left)
     config, logits_TE, rows = left["config"], left["logits_TE"], cell.table
     slots = math.ceil(config.capacity_factor * len(logits_TE) * config.top_k / config.num_experts)
@@ -266,7 +266,7 @@ def test_the_mean_load_and_overflow_of_many_routers_are_those_that_are_exactly_e
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Four standard errors; and of ten draws nine lie in the spread that the figure states, as many below as above."""
-    figure, draws = load(paths(ROOT)["load-per-expert"]), 200
+    figure, draws = load(paths(ROOT)["capacity"]), 200
 
     def one_draw() -> Rows:
         return [row for row in figure.one_router(8, 2, 64, 0.5) if row["capacity_factor"] == 1.0]
@@ -292,10 +292,8 @@ def test_the_mean_load_and_overflow_of_many_routers_are_those_that_are_exactly_e
     assert (below, above) == (pytest.approx(0.05, abs=0.05), pytest.approx(0.05, abs=0.05))
 
 
-def test_the_rows_of_load_per_expert_keep_every_assignment() -> None:
-    for setting, rows in grouped(
-        rows_of("load-per-expert"), "num_experts", "top_k", "num_tokens", "skew", "capacity_factor"
-    ):
+def test_the_rows_of_capacity_keep_every_assignment() -> None:
+    for setting, rows in grouped(rows_of("capacity"), "num_experts", "top_k", "num_tokens", "skew", "capacity_factor"):
         num_experts, top_k, num_tokens, _, factor = setting
         config = RoutingConfig(num_experts=num_experts, top_k=top_k, capacity_factor=factor)
         assert [row["expert"] for row in rows] == [1 + expert for expert in range(num_experts)]
@@ -341,15 +339,15 @@ def test_cost_opens_on_mixtral_as_published(built: Path) -> None:
 
 
 def test_the_shares_of_balance_sum_to_one_in_every_layer_at_every_step() -> None:
-    for key, rows in grouped(rows_of("balance"), "rule", "seed", "layer", "step"):
+    for key, rows in grouped(rows_of("collapse-lab"), "rule", "seed", "layer", "step"):
         assert [row["expert"] for row in rows] == list(range(1, 9)), key
         assert sum(row["share"] for row in rows) == pytest.approx(1, abs=8 * 0.5e-4), key
 
 
 def test_the_caption_of_balance_tells_the_largest_shares_that_are_drawn(built: Path) -> None:
-    figure, rows = module("balance"), rows_of("balance")
+    figure, rows = module("collapse-lab"), rows_of("collapse-lab")
     last = max(row["step"] for row in rows)
-    caption = page(built, "balance")["words"]["caption"]
+    caption = page(built, "collapse-lab")["words"]["caption"]
     for rule in figure.ARMS.values():
         of_seeds = []
         for _, seed_rows in grouped([row for row in rows if row["rule"] == rule and row["step"] == last], "seed"):

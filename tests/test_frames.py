@@ -87,14 +87,14 @@ def text(frame: BeautifulSoup, selector: str) -> str:
 
 
 def test_a_cell_is_whole_without_scripts(built: Path) -> None:
-    recorded = json.loads((built / "load-per-expert" / "page.json").read_text("utf-8"))["cell"]
-    cell = BeautifulSoup(frames.cell("load-per-expert", built / "load-per-expert", "../py/", 8.1234), "html.parser")
+    recorded = json.loads((built / "capacity" / "page.json").read_text("utf-8"))["cell"]
+    cell = BeautifulSoup(frames.cell("capacity", built / "capacity", "../py/", 8.1234), "html.parser")
     assert text(cell, ".moe-cell__code code").strip() == recorded["code"].strip()
     assert text(cell, ".moe-cell__output pre") == recorded["output"]
     assert "The first run downloads 8.1 MB" in text(cell, ".moe-cell__bar")
     assert all(button.has_attr("disabled") for button in cell.find_all("button"))
     (outer,) = cell.find_all("moe-cell")
-    assert (outer["for"], outer["src"]) == ("load-per-expert", "../py/")
+    assert (outer["for"], outer["src"]) == ("capacity", "../py/")
 
 
 def test_numbers_have_limits_and_presets_stand_before_what_they_set(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ WRONG = {
     "value record/balance steps.99": r"record balance has no '99' in 'steps\.99'; there: list",
     "value record/balance summary": r"record balance: 'summary' is no number",
     "value figure/nonsense x": rf"unknown figure 'nonsense'; there are: {NAMES[0]}",
-    "value figure/balance nonsense": r"figure/balance has no quantity 'nonsense'; it has: apart, behind, seeds, ",
+    "value figure/collapse-lab nonsense": r"figure/collapse-lab has no quantity 'nonsense'; it has: apart, behind, seeds, ",
     "value figure/cost nonsense": r"figure/cost has no quantity 'nonsense'; it has: ",
     "atlas mixtral-8x7b": r"atlas takes no name, and not 'mixtral-8x7b'",
     "card": r"\{\{ card \}\} names nothing",
@@ -160,7 +160,7 @@ def test_the_pages_of_the_project_name_only_what_there_is() -> None:
 
 def test_it_is_known_on_which_pages_a_figure_a_cell_or_a_value_of_it_stands(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / "a.md").write_text("{{ figure cost }}\n\n`{{ figure cost }}`\n{{ figure balance }}\n")
+    (tmp_path / "docs" / "a.md").write_text("{{ figure cost }}\n\n`{{ figure cost }}`\n{{ figure collapse-lab }}\n")
     (tmp_path / "docs" / "b.md").write_text("\n{{ cell cost }}, {{ value figure/cost x }}, {{ cite cost-2024 }}\n")
     assert pages_with("cost", tmp_path / "docs") == ["docs/a.md:1", "docs/b.md:2", "docs/b.md:2"]
 
@@ -168,12 +168,12 @@ def test_it_is_known_on_which_pages_a_figure_a_cell_or_a_value_of_it_stands(tmp_
 PAGES = {
     "index.md": "# Home\n\n{{ figure cost }}\n",
     "near.md": (
-        "# Near {{ value mixtral-8x7b num-experts }}\n\n{{ figure load-per-expert }}\n\n{{ cell load-per-expert }}\n"
+        "# Near {{ value mixtral-8x7b num-experts }}\n\n{{ figure capacity }}\n\n{{ cell capacity }}\n"
     ),
     "deep/down/here.md": (
         "# Deep\n\nStores {{ value mixtral-8x7b total }} {{ cite mixtral-2024 }}.\n\n"
         "| a | b |\n|---|---|\n| {{ value mixtral-8x7b active }} | `{{ value mixtral-8x7b active }}` |\n\n"
-        "!!! note\n\n    {{ figure balance }}\n\n{{ figure one-token }}\n\n"
+        "!!! note\n\n    {{ figure collapse-lab }}\n\n{{ figure one-token }}\n\n"
         "```text\n{{ figure cost }}\n```\n\n{{ code moedocs.cost.size.expert_parameters }}\n"
     ),
 }
@@ -260,7 +260,7 @@ def test_references_become_what_they_name_in_prose_headings_tables_and_admonitio
     assert (cited.text, cited["href"]) == ("Jiang et al., 2024", "https://arxiv.org/abs/2401.04088")
     assert "def expert_parameters(config: TransformerConfig) -> int:" in deep.text
     assert "{{ figure cost }}" in deep.text
-    assert deep.select_one(".admonition moe-figure#balance") is not None
+    assert deep.select_one(".admonition moe-figure#collapse-lab") is not None
     near = pages["near/index.html"]
     assert near.select_one("h1 data") is not None
     assert not [page for page, html in pages.items() if html.select("p moe-figure, p moe-cell")]

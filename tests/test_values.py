@@ -104,4 +104,4 @@ def test_a_ratio_divides_and_a_record_is_read_by_its_path(built: Path) -> None:
     # a name may have dots itself
     share = values.look_up(("record/balance", "arms.auxiliary-0.01/k1.2.largest_share.0"), built, "share")
     assert share.value == balance["arms"]["auxiliary-0.01/k1"][2]["largest_share"][0]
-    assert values.look_up(("figure/balance", "slowdown"), built).unit == "ratio"
+    assert values.look_up(("figure/collapse-lab", "slowdown"), built).unit == "ratio"

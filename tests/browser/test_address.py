@@ -18,7 +18,7 @@ from tests.browser.conftest import PHONE, WIDE, Visitor
 from tests.browser.pages import FIGURES
 
 Visit = Callable[..., Page]
-CAPACITY, TOKEN, BALANCE = (FIGURES[name] for name in ("load-per-expert", "one-token", "balance"))
+CAPACITY, TOKEN, BALANCE = (FIGURES[name] for name in ("capacity", "one-token", "collapse-lab"))
 VALUES = "async figure => (await figure.wake()).values()"
 IN_VIEW = """figure => { const {top, bottom} = figure.getBoundingClientRect();
     return top >= 0 && top < innerHeight / 2 && bottom > 0 }"""
@@ -60,14 +60,14 @@ def values(figure: Locator) -> dict[str, Any]:
 
 def test_only_what_differs_from_the_opening_is_in_the_address_and_reset_takes_it_out(visit: Visit) -> None:
     page = visit(CAPACITY)
-    figure = live_figure(page, "load-per-expert")
+    figure = live_figure(page, "capacity")
     assert state(page) == {}
     slide(figure, "num_experts", "End")
-    comes_to(page, {"load-per-expert.num_experts": "16"})
+    comes_to(page, {"capacity.num_experts": "16"})
     slide(figure, "skew", "ArrowRight")
-    comes_to(page, {"load-per-expert.num_experts": "16", "load-per-expert.skew": "0.5"})
+    comes_to(page, {"capacity.num_experts": "16", "capacity.skew": "0.5"})
     slide(figure, "num_experts", "ArrowLeft")
-    comes_to(page, {"load-per-expert.skew": "0.5"})
+    comes_to(page, {"capacity.skew": "0.5"})
     figure.get_by_role("button", name="Reset").click()
     comes_to(page, {})
     assert "?" not in page.url
@@ -75,7 +75,7 @@ def test_only_what_differs_from_the_opening_is_in_the_address_and_reset_takes_it
 
 @pytest.mark.parametrize(
     ("name", "viewport"),
-    [*((name, WIDE) for name in FIGURES), ("load-per-expert", PHONE), ("one-token", PHONE)],
+    [*((name, WIDE) for name in FIGURES), ("capacity", PHONE), ("one-token", PHONE)],
     ids=lambda value: value if isinstance(value, str) else f"{value['width']}",
 )
 def test_a_reload_and_a_fresh_tab_open_every_figure_as_it_was_left(visit: Visitor, name: str, viewport: object) -> None:
@@ -119,7 +119,7 @@ def as_text(value: object) -> str:
 
 def test_back_and_forward_within_a_page_bring_the_figure_along(visit: Visit) -> None:
     page = visit(CAPACITY)
-    figure = live_figure(page, "load-per-expert")
+    figure = live_figure(page, "capacity")
     slide(figure, "num_experts", "End")
     slide(figure, "num_tokens", "End")  # still to be written when the link is followed
     before = (values(figure), marks(figure))
@@ -128,7 +128,7 @@ def test_back_and_forward_within_a_page_bring_the_figure_along(visit: Visit) -> 
     figure.get_by_role("button", name="Reset").click()
     comes_to(page, {})
     page.go_back()
-    comes_to(page, {"load-per-expert.num_experts": "16", "load-per-expert.num_tokens": "1024"})
+    comes_to(page, {"capacity.num_experts": "16", "capacity.num_tokens": "1024"})
     expect(figure.locator("label", has_text="Experts").locator("output")).to_have_text("16")
     assert (values(figure), marks(figure)) == before
     page.go_forward()
@@ -139,33 +139,33 @@ def test_back_and_forward_within_a_page_bring_the_figure_along(visit: Visit) -> 
 def test_a_page_left_for_another_and_come_back_to_has_its_figures_as_they_were(visit: Visitor) -> None:
     page = visit(CAPACITY)
     page.evaluate("window.neverReloaded = true")
-    figure = live_figure(page, "load-per-expert")
+    figure = live_figure(page, "capacity")
     slide(figure, "num_experts", "End")
     slide(figure, "top_k", "End")
     left = (values(figure), laid_out(figure))
     here = "address => [...document.links].find(link => link.href === address).click()"
     page.evaluate(here, visit.site.address + BALANCE)
-    slide(live_figure(page, "balance"), "seed", "Home")
-    comes_to(page, {"balance.seed": "0"})
+    slide(live_figure(page, "collapse-lab"), "seed", "Home")
+    comes_to(page, {"collapse-lab.seed": "0"})
     page.go_back()
-    figure = live_figure(page, "load-per-expert")
-    comes_to(page, {"load-per-expert.num_experts": "16", "load-per-expert.top_k": "4"})
+    figure = live_figure(page, "capacity")
+    comes_to(page, {"capacity.num_experts": "16", "capacity.top_k": "4"})
     assert (values(figure), laid_out(figure)) == left
     page.go_forward()
-    assert values(live_figure(page, "balance"))["seed"] == 0
+    assert values(live_figure(page, "collapse-lab"))["seed"] == 0
     assert page.evaluate("window.neverReloaded")
 
 
 def test_what_else_is_in_the_query_stays_as_it_was_written(visit: Visit) -> None:
-    page = visit(f"{CAPACITY}?a&load-per-expert.num_experts=16&b=%20x")
-    figure = live_figure(page, "load-per-expert")
+    page = visit(f"{CAPACITY}?a&capacity.num_experts=16&b=%20x")
+    figure = live_figure(page, "capacity")
     place = page.evaluate("document.querySelector('article h2[id]').id")
     page.evaluate(FOLLOW, f"#{place}")
     page.wait_for_function("() => location.hash !== ''")
-    assert urlsplit(page.url)[3:] == ("a&load-per-expert.num_experts=16&b=%20x", place)
+    assert urlsplit(page.url)[3:] == ("a&capacity.num_experts=16&b=%20x", place)
     slide(figure, "num_experts", "Home")
-    comes_to(page, {"a": "", "b": " x", "load-per-expert.num_experts": "4"})
-    assert urlsplit(page.url)[3:] == ("a&load-per-expert.num_experts=4&b=%20x", place)
+    comes_to(page, {"a": "", "b": " x", "capacity.num_experts": "4"})
+    assert urlsplit(page.url)[3:] == ("a&capacity.num_experts=4&b=%20x", place)
     figure.get_by_role("button", name="Reset").click()
     comes_to(page, {"a": "", "b": " x"})
     assert urlsplit(page.url)[3:] == ("a&b=%20x", place)
@@ -176,16 +176,16 @@ def test_what_else_is_in_the_query_stays_as_it_was_written(visit: Visit) -> None
     [
         "num_experts=5",  # lies between what is offered
         "num_experts=",
-        "num_experts=NaN&load-per-expert.skew=%E0%A4%A",
-        "num_experts=1e999&load-per-expert.capacity_factor=-1",
-        "num_experts=constructor&load-per-expert.__proto__=8&load-per-expert.nothing=16",
+        "num_experts=NaN&capacity.skew=%E0%A4%A",
+        "num_experts=1e999&capacity.capacity_factor=-1",
+        "num_experts=constructor&capacity.__proto__=8&capacity.nothing=16",
         "num_experts=<img src=x onerror=alert(1)>",
     ],
 )
 def test_what_no_control_offers_is_ignored(visit: Visit, query: str) -> None:
-    page = visit(f"{CAPACITY}?load-per-expert.{query}")
-    figure = live_figure(page, "load-per-expert")
-    plain = live_figure(visit(CAPACITY), "load-per-expert")
+    page = visit(f"{CAPACITY}?capacity.{query}")
+    figure = live_figure(page, "capacity")
+    plain = live_figure(visit(CAPACITY), "capacity")
     assert values(figure) == values(plain)
     assert marks(figure) == marks(plain)
     assert page.evaluate("scrollY") == plain.page.evaluate("scrollY")
@@ -201,18 +201,18 @@ def test_a_good_value_beside_a_bad_one_is_taken_and_a_step_outside_is_not(visit:
 def test_a_figure_below_the_fold_wakes_and_comes_into_view_unless_the_address_names_a_place(
     visit: Visit, viewport: object
 ) -> None:
-    page = visit(f"{BALANCE}?balance.seed=1", viewport=viewport)
-    figure = page.locator("moe-figure#balance")
+    page = visit(f"{BALANCE}?collapse-lab.seed=1", viewport=viewport)
+    figure = page.locator("moe-figure#collapse-lab")
     expect(figure.locator(".is-live .moe-chart svg.marks")).to_have_count(1)
-    page.wait_for_function(f"() => ({IN_VIEW})(document.querySelector('#balance'))")
+    page.wait_for_function(f"() => ({IN_VIEW})(document.querySelector('#collapse-lab'))")
     header = page.locator("header.md-header").bounding_box()
     box = figure.bounding_box()
     assert header
     assert box
     assert box["y"] >= header["height"]
     last = page.locator("article h2[id]").last.get_attribute("id")
-    page = visit(f"{BALANCE}?balance.seed=1#{last}", viewport=viewport)
-    figure = page.locator("moe-figure#balance")
+    page = visit(f"{BALANCE}?collapse-lab.seed=1#{last}", viewport=viewport)
+    figure = page.locator("moe-figure#collapse-lab")
     expect(figure.locator(".is-live .moe-chart svg.marks")).to_have_count(1)
     page.wait_for_timeout(300)
     assert not figure.evaluate(IN_VIEW)
@@ -220,12 +220,12 @@ def test_a_figure_below_the_fold_wakes_and_comes_into_view_unless_the_address_na
 
 
 def test_a_reload_leaves_the_page_where_it_was(visit: Visit) -> None:
-    page = visit(f"{BALANCE}?balance.seed=1", viewport={"width": 1280, "height": 500})
+    page = visit(f"{BALANCE}?collapse-lab.seed=1", viewport={"width": 1280, "height": 500})
     page.wait_for_function("() => scrollY > 0")
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(600)
     page.reload()
-    expect(page.locator("#balance .is-live .moe-chart svg.marks")).to_have_count(1)
+    expect(page.locator("#collapse-lab .is-live .moe-chart svg.marks")).to_have_count(1)
     page.wait_for_timeout(300)
     assert page.evaluate("scrollY") == 0
 
@@ -233,18 +233,18 @@ def test_a_reload_leaves_the_page_where_it_was(visit: Visit) -> None:
 def test_a_link_from_another_page_leads_to_the_figure_and_going_back_to_where_one_was(visit: Visitor) -> None:
     page = visit(CAPACITY, viewport={"width": 1280, "height": 500})
     page.evaluate("window.neverReloaded = true")
-    slide(live_figure(page, "load-per-expert"), "num_experts", "End")
-    comes_to(page, {"load-per-expert.num_experts": "16"})
+    slide(live_figure(page, "capacity"), "num_experts", "End")
+    comes_to(page, {"capacity.num_experts": "16"})
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(400)
-    page.evaluate(ADD_LINK, f"{visit.site.address}{BALANCE}?balance.seed=2")
-    page.evaluate(FOLLOW, "?balance.seed=2")
+    page.evaluate(ADD_LINK, f"{visit.site.address}{BALANCE}?collapse-lab.seed=2")
+    page.evaluate(FOLLOW, "?collapse-lab.seed=2")
     page.wait_for_function(
-        f"() => document.querySelector('#balance') && ({IN_VIEW})(document.querySelector('#balance'))"
+        f"() => document.querySelector('#collapse-lab') && ({IN_VIEW})(document.querySelector('#collapse-lab'))"
     )
-    assert values(page.locator("#balance"))["seed"] == 2
+    assert values(page.locator("#collapse-lab"))["seed"] == 2
     page.go_back()
-    figure = page.locator("moe-figure#load-per-expert")
+    figure = page.locator("moe-figure#capacity")
     expect(figure.locator(".is-live .moe-chart svg.marks")).to_have_count(1)
     page.wait_for_timeout(300)
     assert values(figure)["num_experts"] == 16
@@ -253,8 +253,8 @@ def test_a_link_from_another_page_leads_to_the_figure_and_going_back_to_where_on
 
 
 def test_with_scripts_off_an_address_with_a_state_shows_the_page_as_it_opens(visit: Visit) -> None:
-    page = visit(f"{CAPACITY}?load-per-expert.num_experts=16", java_script_enabled=False)
-    figure = page.locator("moe-figure#load-per-expert")
+    page = visit(f"{CAPACITY}?capacity.num_experts=16", java_script_enabled=False)
+    figure = page.locator("moe-figure#capacity")
     expect(figure.locator(".moe-picture:visible > svg")).to_be_visible()
     expect(figure.get_by_text("Copy link")).to_be_hidden()
 
@@ -264,7 +264,7 @@ def test_the_copied_link_leads_a_fresh_tab_to_the_figure_as_it_is(visit: Visitor
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     page = context.new_page()
     page.goto(f"{visit.site.address}{CAPACITY}?other=1")
-    figure = live_figure(page, "load-per-expert")
+    figure = live_figure(page, "capacity")
     slide(figure, "num_experts", "End")
     slide(figure, "num_tokens", "End")
     figure.get_by_role("button", name="Copy link").click()
@@ -272,11 +272,11 @@ def test_the_copied_link_leads_a_fresh_tab_to_the_figure_as_it_is(visit: Visitor
     expect(figure.locator(".moe-live")).to_have_text("Link copied")
     link = page.evaluate("navigator.clipboard.readText()")
     assert link.split("?")[0] == visit.site.address + CAPACITY
-    assert link.endswith("?other=1&load-per-expert.num_experts=16&load-per-expert.num_tokens=1024#load-per-expert")
+    assert link.endswith("?other=1&capacity.num_experts=16&capacity.num_tokens=1024#capacity")
     expect(figure.get_by_role("button", name="Copy link")).to_be_visible()
     tab = visit.context().new_page()
     tab.goto(link)
-    again = live_figure(tab, "load-per-expert")
+    again = live_figure(tab, "capacity")
     assert again.evaluate(IN_VIEW)
     assert (values(again), laid_out(again)) == (values(figure), laid_out(figure))
 
@@ -284,7 +284,7 @@ def test_the_copied_link_leads_a_fresh_tab_to_the_figure_as_it_is(visit: Visitor
 def test_where_the_clipboard_is_closed_the_address_bar_is_named(visit: Visit) -> None:
     page = visit(CAPACITY)
     page.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new DOMException()) }")
-    figure = live_figure(page, "load-per-expert")
+    figure = live_figure(page, "capacity")
     figure.get_by_role("button", name="Copy link").click()
     expect(figure.get_by_role("button", name="Copy it from the address bar")).to_be_visible()
     expect(figure.locator(".moe-live")).to_have_text("Copy it from the address bar")
@@ -312,7 +312,7 @@ def two(visit: Visitor, numbered: Path) -> Callable[[str], Page]:
 
     def with_both(route: Route) -> None:
         answer = route.fetch()
-        place = '<moe-figure id="load-per-expert"'
+        place = '<moe-figure id="capacity"'
         assert place in answer.text()
         route.fulfill(response=answer, body=answer.text().replace(place, frame + place, 1))
 
@@ -331,18 +331,18 @@ def two(visit: Visitor, numbered: Path) -> Callable[[str], Page]:
 
 def test_two_figures_of_a_page_keep_their_states_apart(two: Callable[[str], Page]) -> None:
     page = two("")
-    first, second = live_figure(page, "numbered"), live_figure(page, "load-per-expert")
+    first, second = live_figure(page, "numbered"), live_figure(page, "capacity")
     slide(second, "num_experts", "End")
     first.locator("[data-param=which]").select_option("b")
     first.locator("[data-param=speed]").fill("40.25")
-    expected = {"load-per-expert.num_experts": "16", "numbered.which": "b", "numbered.speed": "40.25"}
+    expected = {"capacity.num_experts": "16", "numbered.which": "b", "numbered.speed": "40.25"}
     comes_to(page, expected)
     page = two(f"?{urlsplit(page.url).query}")
-    first, second = live_figure(page, "numbered"), live_figure(page, "load-per-expert")
+    first, second = live_figure(page, "numbered"), live_figure(page, "capacity")
     assert values(first) == {"speed": 40.25, "which": "b"}
     assert values(second)["num_experts"] == 16
     first.get_by_role("button", name="Reset").click()
-    comes_to(page, {"load-per-expert.num_experts": "16"})
+    comes_to(page, {"capacity.num_experts": "16"})
 
 
 @pytest.mark.parametrize("text", ["0.4", "9001", "", "-1", "12e"])

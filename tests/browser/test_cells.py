@@ -16,8 +16,8 @@ from tests.browser.conftest import Site, Visitor, visiting
 from tests.browser.pages import CELLS, FIGURES
 
 Visit = Callable[..., Page]
-CODE = (ROOT / "figures/cells/load_per_expert.py").read_text("utf-8")
-HOME = CELLS["load-per-expert"]
+CODE = (ROOT / "figures/cells/capacity.py").read_text("utf-8")
+HOME = CELLS["capacity"]
 FIRST = """place => {
     const range = document.createRange();
     range.selectNodeContents(place.querySelector('.cm-line') ?? place.querySelector('code'));
@@ -63,7 +63,7 @@ def test_the_cell_prints_what_cpython_prints_and_redraws_the_figure(cell: Locato
     changed = CODE.replace("num_tokens, skew = 64, 0.0", "num_tokens, skew = 256, 1.0").replace("top_k=2", "top_k=1")
     assert changed != CODE
     printed, table = computed(changed)
-    figure = live_figure(cell.page, "load-per-expert")
+    figure = live_figure(cell.page, "capacity")
     before = marks(figure)
     shown = run(cell, changed)
     assert printed.strip() in shown
@@ -78,13 +78,13 @@ def test_the_cell_prints_what_cpython_prints_and_redraws_the_figure(cell: Locato
 
 def test_values_that_no_control_offers_are_added_to_it(cell: Locator) -> None:
     run(cell, CODE.replace("num_experts=8", "num_experts=6"))
-    figure = live_figure(cell.page, "load-per-expert")
+    figure = live_figure(cell.page, "capacity")
     expect(figure.locator("label", has_text="Experts").locator("output")).to_have_text("6")
     assert len(rows(figure)) == 6
 
 
 def test_the_figures_reset_brings_the_recorded_result_back(cell: Locator) -> None:
-    figure = live_figure(cell.page, "load-per-expert")
+    figure = live_figure(cell.page, "capacity")
     run(cell, CODE)
     figure.get_by_role("button", name="Reset").click()
     expect(figure.locator(".moe-badge")).to_contain_text("simulation")
@@ -101,7 +101,7 @@ def test_the_figures_reset_brings_the_recorded_result_back(cell: Locator) -> Non
     ],
 )
 def test_whatever_table_is_drawn_reset_brings_the_recorded_picture_back(cell: Locator, table: str) -> None:
-    figure = live_figure(cell.page, "load-per-expert")
+    figure = live_figure(cell.page, "capacity")
     figure.get_by_role("button", name="Reset").click()
     before = marks(figure)
     assert "The figure shows" in run(cell, f"table = {table}")
@@ -111,7 +111,7 @@ def test_whatever_table_is_drawn_reset_brings_the_recorded_picture_back(cell: Lo
 
 
 def test_a_run_that_does_not_assign_the_table_leaves_the_figure_alone(cell: Locator) -> None:
-    figure = live_figure(cell.page, "load-per-expert")
+    figure = live_figure(cell.page, "capacity")
     run(cell, CODE)
     figure.get_by_role("button", name="Reset").click()
     before = marks(figure)

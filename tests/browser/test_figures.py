@@ -72,7 +72,7 @@ def test_nothing_moves_while_charts_come_to_life(visit: Visit, name: str) -> Non
 
 
 def test_moving_a_slider_changes_the_marks_and_is_announced(visit: Visit) -> None:
-    figure = live_figure(visit(FIGURES["load-per-expert"]), "load-per-expert")
+    figure = live_figure(visit(FIGURES["capacity"]), "capacity")
     before = marks(figure)
     slider = figure.locator("[data-param=num_experts]")
     slider.focus()
@@ -85,7 +85,7 @@ def test_moving_a_slider_changes_the_marks_and_is_announced(visit: Visit) -> Non
 
 
 def test_every_control_changes_what_is_drawn(visit: Visit) -> None:
-    for name in ("load-per-expert", "cost", "savings"):
+    for name in ("capacity", "cost", "savings"):
         figure = live_figure(visit(FIGURES[name]), name)
         for slider in figure.locator(".moe-controls input[type=range]").all():
             before = marks(figure)
@@ -112,7 +112,7 @@ def test_a_curve_without_room_or_crossing_is_drawn_without_a_warning(visit: Visi
 
 
 def test_reset_brings_the_figure_back(visit: Visit) -> None:
-    figure = live_figure(visit(FIGURES["load-per-expert"]), "load-per-expert")
+    figure = live_figure(visit(FIGURES["capacity"]), "capacity")
     before = marks(figure)
     figure.locator("[data-param=num_tokens]").press("End")
     assert marks(figure) != before
@@ -160,8 +160,8 @@ def test_play_reaches_the_last_step_and_pauses(visit: Visitor) -> None:
 
 
 def test_a_palette_is_followed_without_drawing_again(visit: Visit) -> None:
-    page = visit(FIGURES["load-per-expert"], color_scheme="light")
-    figure = live_figure(page, "load-per-expert")
+    page = visit(FIGURES["capacity"], color_scheme="light")
+    figure = live_figure(page, "capacity")
     fill = "figure => getComputedStyle(figure.querySelector('.moe-chart [fill*=\"--moe-active\"]')).fill"
     figure.evaluate("figure => { figure.querySelector('.moe-chart svg.marks').drawnOnce = true }")
     light = figure.evaluate(fill)
@@ -172,8 +172,8 @@ def test_a_palette_is_followed_without_drawing_again(visit: Visit) -> None:
 
 
 def test_a_figure_that_becomes_narrow_is_drawn_for_a_phone(visit: Visit) -> None:
-    page = visit(FIGURES["load-per-expert"])
-    figure = live_figure(page, "load-per-expert")
+    page = visit(FIGURES["capacity"])
+    figure = live_figure(page, "capacity")
     figure.locator("[data-param=num_experts]").press("End")
     page.set_viewport_size(PHONE)
     expect(figure.locator("[data-size=narrow].is-live")).to_be_visible()
@@ -185,9 +185,9 @@ def test_a_figure_that_becomes_narrow_is_drawn_for_a_phone(visit: Visit) -> None
 
 def test_a_chart_that_cannot_be_drawn_leaves_the_picture_and_a_line(visit: Visitor) -> None:
     page = visit.context().new_page()
-    page.route("**/load-per-expert/wide.vg.json", lambda route: route.fulfill(body='{"marks": [{"type": "rect"'))
-    page.goto(visit.site.address + FIGURES["load-per-expert"])
-    figure = page.locator("moe-figure#load-per-expert")
+    page.route("**/capacity/wide.vg.json", lambda route: route.fulfill(body='{"marks": [{"type": "rect"'))
+    page.goto(visit.site.address + FIGURES["capacity"])
+    figure = page.locator("moe-figure#capacity")
     expect(figure.locator(".moe-problem")).to_contain_text("could not be drawn")
     expect(figure.locator(".moe-picture > svg:visible")).to_have_count(1)
     expect(figure.locator("[data-param=num_experts]")).to_be_disabled()

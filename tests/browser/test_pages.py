@@ -81,18 +81,18 @@ FOLLOW = "address => [...document.links].find(link => link.href === address).cli
 
 
 def test_going_on_and_back_without_a_reload_leaves_everything_working(visit: Visitor) -> None:
-    home, other = CELLS["load-per-expert"], FIGURES["balance"]
+    home, other = CELLS["capacity"], FIGURES["collapse-lab"]
     page = visit(home)
     page.evaluate("window.neverReloaded = true")
     run(live_cell(page), "left = 1")
     page.evaluate(FOLLOW, visit.site.address + other)
-    live_figure(page, "balance")
+    live_figure(page, "collapse-lab")
     page.evaluate(FOLLOW, visit.site.address + home)
-    works_at(page, "load-per-expert")
+    works_at(page, "capacity")
     page.go_back()
-    live_figure(page, "balance")
+    live_figure(page, "collapse-lab")
     page.go_forward()
-    works_at(page, "load-per-expert")
+    works_at(page, "capacity")
     assert "NameError" in run(live_cell(page), "left", state="error")  # another visit, another Python
     assert page.evaluate("window.neverReloaded")
 
