@@ -121,7 +121,7 @@ WRONG = {
     "value record/balance steps.99": r"record balance has no '99' in 'steps\.99'; there: list",
     "value record/balance summary": r"record balance: 'summary' is no number",
     "value figure/nonsense x": rf"unknown figure 'nonsense'; there are: {NAMES[0]}",
-    "value figure/collapse-lab nonsense": r"figure/collapse-lab has no quantity 'nonsense'; it has: apart, behind, seeds, ",
+    "value figure/collapse-lab nonsense": r"figure/collapse-lab has no quantity 'nonsense'; it has: apart, behind, ",
     "value figure/cost nonsense": r"figure/cost has no quantity 'nonsense'; it has: ",
     "atlas mixtral-8x7b": r"atlas takes no name, and not 'mixtral-8x7b'",
     "card": r"\{\{ card \}\} names nothing",
@@ -167,9 +167,7 @@ def test_it_is_known_on_which_pages_a_figure_a_cell_or_a_value_of_it_stands(tmp_
 
 PAGES = {
     "index.md": "# Home\n\n{{ figure cost }}\n",
-    "near.md": (
-        "# Near {{ value mixtral-8x7b num-experts }}\n\n{{ figure capacity }}\n\n{{ cell capacity }}\n"
-    ),
+    "near.md": ("# Near {{ value mixtral-8x7b num-experts }}\n\n{{ figure capacity }}\n\n{{ cell capacity }}\n"),
     "deep/down/here.md": (
         "# Deep\n\nStores {{ value mixtral-8x7b total }} {{ cite mixtral-2024 }}.\n\n"
         "| a | b |\n|---|---|\n| {{ value mixtral-8x7b active }} | `{{ value mixtral-8x7b active }}` |\n\n"

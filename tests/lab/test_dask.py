@@ -22,6 +22,7 @@ from tests.lab.test_sweep import timeless
 
 pytest.importorskip("distributed")
 NAME = tiny.__name__
+GRACE = 20  # seconds for a process of Dask to close
 
 
 def free_port() -> int:
@@ -58,10 +59,14 @@ class Cluster:
         return process
 
     def end(self) -> None:
-        for process in self.processes:
+        """Workers before the scheduler: one that loses its scheduler while it closes may wait for ever."""
+        for process in reversed(self.processes):
             process.terminate()
-        for process in self.processes:
-            process.wait(PATIENCE)
+            try:
+                process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 @contextmanager
