@@ -12,7 +12,7 @@ help:
 	@echo "make serve   the same, served on this machine and rebuilt while you write"
 	@echo "make test    lint, types and all tests, those in a real browser too"
 	@echo "make lint    ruff and mypy alone"
-	@echo "make bench   times and sizes, printed (ONLY=cell takes one: cold, warm, build, pages, cell, count, layer, train)"
+	@echo "make bench   times and sizes, printed (ONLY=cell takes one: cold, warm, build, pages, cell, count, layer, train, lighthouse)"
 	@echo "make mutants change the engine in small ways and count what its tests notice (ONLY=overflow takes one file)"
 	@echo "make lock    resolve the versions in requirements.lock anew (UPGRADE=1: to the newest)"
 	@echo "make clean   remove what was built; the installed packages and fetched files stay"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import shutil
@@ -24,7 +23,7 @@ from tests.browser.pages import BILLS, CELLS, PAGES
 
 FOLDER = ROOT / ".cache" / "bench"
 RUNS = 3
-SETTING = re.compile(r"[DEK]\d+").fullmatch
+SETTING, PLACE = re.compile(r"[DEK]\d+").fullmatch, re.compile(r"\S*/").fullmatch
 
 
 def cold() -> None:
@@ -112,6 +111,11 @@ def train() -> None:
     subprocess.run([sys.executable, "-m", "tests.bench_train"], check=True)
 
 
+def lighthouse() -> None:
+    """Lighthouse on a phone, of the home page and the chapter on training; words like training/capacity/ take these."""
+    subprocess.run([sys.executable, "-m", "tests.bench_lighthouse", *filter(PLACE, sys.argv[1:])], check=True)
+
+
 def timed(command: list[str], folder: Path = ROOT) -> float:
     """Wall seconds of a command."""
     started = time.perf_counter()
@@ -149,6 +153,8 @@ def fresh(browser: Browser, address: str) -> Page:
 
 
 if __name__ == "__main__":
-    measures = {measure.__name__: measure for measure in (cold, warm, build, pages, cell, count, layer, train)}
-    for name in itertools.filterfalse(SETTING, sys.argv[1:]) if sys.argv[1:] else measures:
+    every = (cold, warm, build, pages, cell, count, layer, train, lighthouse)
+    measures = {measure.__name__: measure for measure in every}
+    named = [word for word in sys.argv[1:] if not SETTING(word) and not PLACE(word)]
+    for name in named if sys.argv[1:] else measures:
         measures[name]()

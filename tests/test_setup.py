@@ -53,16 +53,20 @@ def test_the_python_lock_holds_what_pyproject_asks_for() -> None:
     assert f"torch=={load(ROOT).TORCH}" in asked
 
 
-def test_the_npm_lock_names_exact_versions_with_hashes_and_no_address() -> None:
-    package = json.loads((ROOT / "package.json").read_text())
-    lock = json.loads((ROOT / "package-lock.json").read_text())["packages"]
-    for name, version in {**package["dependencies"], **package["devDependencies"]}.items():
+@pytest.mark.parametrize("folder", [ROOT, ROOT / "tests" / "lighthouse"], ids=["site", "lighthouse"])
+def test_an_npm_lock_names_exact_versions_with_hashes_and_no_address(folder: Path) -> None:
+    package = json.loads((folder / "package.json").read_text())
+    lock = json.loads((folder / "package-lock.json").read_text())["packages"]
+    for name, version in {**package.get("dependencies", {}), **package["devDependencies"]}.items():
         assert re.fullmatch(r"\d+\.\d+\.\d+", version)
         assert lock[f"node_modules/{name}"]["version"] == version
     for path, entry in lock.items():
         assert "resolved" not in entry
         assert not path or entry["integrity"].startswith("sha512-")
-    assert package["dependencies"]["pyodide"] == pyodide.VERSION
+
+
+def test_the_npm_lock_has_the_pyodide_that_the_cells_download() -> None:
+    assert json.loads((ROOT / "package.json").read_text())["dependencies"]["pyodide"] == pyodide.VERSION
 
 
 def test_the_base_package_needs_numpy_alone() -> None:
