@@ -16,7 +16,7 @@ from markdown.preprocessors import Preprocessor
 from moedocs.cost import wording
 from moedocs.lab.fingerprint import ROOT
 from moedocs.problem import Problem
-from moedocs.site import atlas, bibliography, bills, cards, figures, frames, values
+from moedocs.site import atlas, bibliography, bills, cards, figures, frames, terms, values
 from moedocs.site.browser import desk
 from moedocs.site.references import KINDS, NAMELESS, OPTIONS, Reference, replaced
 
@@ -44,6 +44,7 @@ class MoedocsExtension(Extension):
             "moe-cell",
             "moe-bill",
             "moe-table",
+            "moe-symbols",
         ]  # else Markdown puts them into a paragraph
         # before superfences (25), which would take the code blocks away, and after whitespace is normalised (30)
         md.preprocessors.register(References(md, self.getConfig("source")), "moedocs", 28)
@@ -72,6 +73,10 @@ class References(Preprocessor):
         assets = f"{_to_root(self.md)}{ASSETS}/"
         if reference.kind == "atlas":
             return _styled(assets, "atlas", atlas.table(f"{assets}{atlas.CSV}", _card_addresses(self.md)))
+        if reference.kind == "glossary":
+            return terms.glossary(_links(self.md))
+        if reference.kind == "term":
+            return terms.marked(reference.names, _links(self.md))
         name = reference.names[0]
         if reference.kind == "card":
             return _styled(assets, "card", cards.card(name))
@@ -107,6 +112,8 @@ def check(reference: Reference) -> None:
     name = reference.names[0]
     if reference.kind in ("figure", "cell", "bill"):
         _check_figure(reference.kind, name)
+    elif reference.kind == "term":
+        terms.asked(reference.names)
     elif reference.kind == "cite":
         bibliography.entry(name)
     elif reference.kind == "code":
@@ -123,7 +130,7 @@ def _check_words(reference: Reference) -> None:
         raise UnknownReference(f"{reference.kind} takes no name, and not {' '.join(reference.names)!r}")
     if reference.kind not in NAMELESS and not reference.names:
         raise UnknownReference(f"{{{{ {reference.kind} }}}} names nothing")
-    if reference.kind != "value" and len(reference.names) > 1:
+    if reference.kind not in ("value", "term") and len(reference.names) > 1:
         raise UnknownReference(f"{reference.kind} takes one name, and not {' '.join(reference.names)!r}")
     there = OPTIONS.get(reference.kind, ())
     for option in reference.options:

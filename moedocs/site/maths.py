@@ -14,7 +14,7 @@ from collections.abc import Callable
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 from markdown import Extension, Markdown
 from markdown.preprocessors import Preprocessor
@@ -23,6 +23,7 @@ from markdown.util import AtomicString
 from py_mini_racer import MiniRacer
 
 from moedocs.problem import Problem
+from moedocs.site import symbols
 
 log = logging.getLogger("mkdocs.moedocs.maths")  # below "mkdocs" a strict build counts errors and ends in failure
 
@@ -34,11 +35,13 @@ MEANINGS = ("router", "active", "idle", "skipped", "dropped")
 
 _RENDER = """
 const macros = Object.fromEntries(meanings.map(name => ["\\\\" + name, `\\\\htmlClass{moe-${name}}{#1}`]));
+macros["\\\\sym"] = "\\\\htmlData{sym=#1}{#2}"; // \\sym{share}{f_i}
+const marks = use => Object.keys(use.attributes).join() === "data-sym";
 const ours = {
   output: "htmlAndMathml",
   throwOnError: true,
   strict: code => code === "htmlExtension" ? "ignore" : "error",
-  trust: use => use.command === "\\\\htmlClass",
+  trust: use => use.command === "\\\\htmlClass" || (use.command === "\\\\htmlData" && marks(use)),
 };
 const render = (tex, display) => {
   try {
@@ -70,6 +73,9 @@ def render(tex: str, display: bool = False) -> str:
     if "html" not in answer:
         position = answer["position"]
         raise FormulaError(tex, answer["reason"], None if position is None else int(position) + 1)
+    if told := symbols.unknown(symbols.used(answer["html"])):
+        name, reason = told
+        raise FormulaError(tex, reason, tex.find(name) + 1 or None)
     seen = answer["html"].partition('class="katex-html" aria-hidden="true">')[2]
     characters.update(unescape(re.sub("<[^>]*>", "", seen)))
     html: str = answer["html"].replace('class="katex-mathml"', 'class="katex-mathml" data-search-exclude', 1)
@@ -117,12 +123,16 @@ class _Formulae(Treeprocessor):
         self.source = source
 
     def run(self, root: Element) -> None:
+        lists = symbols.Lists(render)
         for element in root.iter():
             if element.get("class") == "arithmatex" and element.text:
                 tex, display = element.text[2:-2].strip(), element.tag == "div"
                 tex = unescape(tex) if display else tex  # arithmatex escapes blocks, and not what stands in a line
-                element.text = AtomicString(self.md.htmlStash.store(self.rendered(tex, display)))
+                html = lists.explained(self.rendered(tex, display), display)
+                element.text = AtomicString(self.md.htmlStash.store(html))
                 del element.attrib["class"]
+        if rest := lists.rest():
+            SubElement(root, "div").text = AtomicString(self.md.htmlStash.store(rest))
         _plain_names(getattr(self.md, "toc_tokens", []))
 
     def rendered(self, tex: str, display: bool) -> str:
@@ -136,7 +146,7 @@ class _Formulae(Treeprocessor):
 
 def _plain_names(toc_tokens: list[dict[str, Any]]) -> None:
     for token in toc_tokens:
-        token["name"] = re.sub(r"\\\((.*?)\\\)", r"\1", token["name"])
+        token["name"] = re.sub(r"\\\((.*?)\\\)", lambda formula: symbols.plain(formula[1]), token["name"])
         _plain_names(token["children"])
 
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-KINDS = ("figure", "cell", "bill", "value", "cite", "code", "atlas", "card")
-NAMELESS = ("atlas",)
+KINDS = ("figure", "cell", "bill", "value", "cite", "code", "atlas", "card", "term", "glossary")
+NAMELESS = ("atlas", "glossary")
 OPTIONS = {"value": ("as", "digits")}
 
 # Fenced blocks, HTML comments and code spans are skipped; what is left may hold references. No span goes on
