@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from moedocs import __version__
+from moedocs.claims import commands as claims
 from moedocs.cost import commands as cost
 from moedocs.lab import commands as lab
 from moedocs.problem import Problem
@@ -14,7 +15,7 @@ from moedocs.site import commands as site
 
 # Each has `add_to(subparsers)`, whose parsers set the default `command`: a function from the parsed arguments to the
 # exit status. They import what is heavy only when a command runs, so that --help is quick.
-ROOMS = (cost, lab, site)
+ROOMS = (cost, lab, claims, site)
 
 
 class Parser(argparse.ArgumentParser):

@@ -45,10 +45,16 @@ RULES = {
     "moedocs.lab.fingerprint": rule(),
     "moedocs.lab.records": rule("moedocs.lab.fingerprint"),
     "moedocs.lab": rule("moedocs.config moedocs.cost moedocs.lite moedocs.engine moedocs.parallel", None, torch=True),
+    "moedocs.claims": rule("moedocs.cost moedocs.lab.records moedocs.lab.fingerprint", "yaml"),
+    "moedocs.claims.checks": rule(
+        "moedocs.claims moedocs.config moedocs.cost moedocs.lite moedocs.engine moedocs.lab.records",
+        "numpy",
+        torch=True,
+    ),
     "moedocs.charts": rule("moedocs.config moedocs.cost", "altair"),
     "moedocs.site.browser.desk": rule("moedocs.config moedocs.cost", ""),  # runs in the reader's browser
     "moedocs.site": rule(
-        "moedocs.charts moedocs.config moedocs.cost moedocs.lab.records moedocs.lab.fingerprint", None
+        "moedocs.charts moedocs.claims moedocs.config moedocs.cost moedocs.lab.records moedocs.lab.fingerprint", None
     ),
     "moedocs.cli": rule(ANYTHING, ANYTHING),
     "moedocs.__main__": rule(ANYTHING, ANYTHING),
@@ -134,6 +140,9 @@ def test_a_module_imports_only_what_its_room_may(file: Path) -> None:
         ("moedocs.site.build", "altair", False),
         ("moedocs.lab.training", "torch.nn", False),
         ("moedocs", "moedocs.config", True),
+        ("moedocs.site.build", "moedocs.claims.checking", False),
+        ("moedocs.site.build", "moedocs.claims.checks.losses", True),
+        ("moedocs.claims.checks.losses", "moedocs.lab.training", True),
         ("moedocs.cli", "moedocs.site.build", False),
     ],
 )
@@ -149,6 +158,8 @@ CLOSED = {
     "moedocs.lite": {"torch", "altair"},
     "moedocs.lab.fingerprint": {"numpy", "torch", "altair"},
     "moedocs.lab.records": {"numpy", "torch", "altair"},
+    "moedocs.claims": {"numpy", "torch", "altair"},
+    "moedocs.claims.checking": {"numpy", "torch", "altair"},
     "moedocs.charts": {"torch"},
     "moedocs.cli": {"torch"},
 }

@@ -25,7 +25,7 @@ from moedocs.site import atlas, bills, files, pyodide
 
 SOURCES = Path("moedocs/site/browser")
 # The styles beside moedocs.css are for pages with such an element alone.
-ENTRIES = ("moedocs.js", "worker.js", "moedocs.css", "atlas.css", "bill.css", "card.css")
+ENTRIES = ("moedocs.js", "worker.js", "moedocs.css", "atlas.css", "bill.css", "card.css", "claim.css")
 FONT = re.compile(r"url\((fonts/[\w.-]+\.woff2)\) ?format\(['\"]woff2['\"]\)")
 
 

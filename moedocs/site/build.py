@@ -7,6 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from moedocs import charts
+from moedocs.claims import checking
 from moedocs.lab.fingerprint import ROOT
 from moedocs.problem import Problem
 from moedocs.site import assets, figures, files, markdown, references
@@ -21,9 +22,10 @@ def bring_up_to_date(names: tuple[str, ...] = ()) -> list[str]:
             assets.bring_assets(ROOT)
         files.write(ROOT / "docs" / "assets" / "app" / "palette.css", charts.stylesheet())
         failures = make_figures(names)
+        claims = [] if names else checking.bring_up_to_date()
     faults = [] if names else check_pages()
     told = [_told(failure) for failure in failures]
-    return told + [fault for fault in faults if not any(failure.message in fault for failure in failures)]
+    return told + claims + [fault for fault in faults if not any(failure.message in fault for failure in failures)]
 
 
 def make_figures(names: tuple[str, ...] = (), root: Path = ROOT) -> list[figures.Failure]:

@@ -13,16 +13,18 @@ from typing import Any
 from markdown import Extension, Markdown
 from markdown.preprocessors import Preprocessor
 
+from moedocs.claims import results
 from moedocs.cost import wording
 from moedocs.lab.fingerprint import ROOT
 from moedocs.problem import Problem
-from moedocs.site import atlas, bibliography, bills, cards, figures, frames, terms, values
+from moedocs.site import atlas, bibliography, bills, cards, claims, exercises, figures, frames, terms, values
 from moedocs.site.browser import desk
 from moedocs.site.references import KINDS, NAMELESS, OPTIONS, Reference, replaced
 
 log = logging.getLogger("mkdocs.moedocs.pages")  # below "mkdocs" a strict build counts errors and ends in failure
 
 ASSETS = "assets"
+CLAIMS = results.FILE
 
 
 class UnknownReference(Problem):
@@ -62,22 +64,30 @@ class References(Preprocessor):
 
     def _shown(self, reference: Reference) -> str:
         try:
+            if reference.kind == "exercise":
+                return self._exercise(reference)
             html = self._html(reference)
         except Problem as problem:
             log.error("%s: {{ %s }}: %s", getattr(_file(self.md), "src_uri", "a page"), reference.text, problem)
             html = frames.error(str(problem))
-        return html if reference.kind == "code" and html.startswith("```") else self.md.htmlStash.store(html)
+        if reference.kind == "claims" or (reference.kind == "code" and html.startswith("```")):
+            return html
+        return self.md.htmlStash.store(html)
 
     def _html(self, reference: Reference) -> str:
         check(reference)
         assets = f"{_to_root(self.md)}{ASSETS}/"
         if reference.kind == "atlas":
             return _styled(assets, "atlas", atlas.table(f"{assets}{atlas.CSV}", _card_addresses(self.md)))
+        if reference.kind == "claims":
+            return self._all_claims(assets)
         if reference.kind == "glossary":
             return terms.glossary(_links(self.md))
         if reference.kind == "term":
             return terms.marked(reference.names, _links(self.md))
         name = reference.names[0]
+        if reference.kind == "claim":
+            return _styled(assets, "claim", claims.block(name, _claims_address(self.md), CLAIMS))
         if reference.kind == "card":
             return _styled(assets, "card", cards.card(name))
         if reference.kind == "figure":
@@ -94,6 +104,22 @@ class References(Preprocessor):
         text = wording.shown(quantity, int(reference.options.get("digits", "3")))
         title = escape(f"{wording.exact(quantity)}: {quantity.formula}", quote=True)
         return f'<data class="moe-value" value="{quantity.value}" title="{title}">{escape(text)}</data>'
+
+    def _all_claims(self, assets: str) -> str:
+        """Markdown: topics are headings of the page, and what stands under them is put aside as HTML."""
+        docs = Path(links.config.docs_dir) if (links := _links(self.md)) else ROOT / "docs"
+        head, *topics = claims.listing(docs, _addresses(self.md), CLAIMS)
+        store = self.md.htmlStash.store
+        headed = (f"## {title}\n\n{store(html)}" for title, html in topics)
+        return "\n\n".join([store(_styled(assets, "claim", head[1])), *headed])
+
+    def _exercise(self, reference: Reference) -> str:
+        """Markdown, so that its words may use what a page may; its cell is put aside as HTML."""
+        check(reference)
+        exercise = exercises.proven(reference.names[0], ROOT)
+        cell = exercises.cell(exercise, f"{_to_root(self.md)}{ASSETS}/pyodide/", _megabytes("first_run"))
+        number = reference.options.get("number", "")
+        return replaced(exercises.markdown(exercise, number, self.md.htmlStash.store(cell)), self._shown)
 
 
 def _styled(assets: str, name: str, html: str) -> str:
@@ -120,6 +146,10 @@ def check(reference: Reference) -> None:
         code(name)
     elif reference.kind == "card":
         values.model(name)
+    elif reference.kind == "exercise":
+        exercises.proven(name, ROOT)
+    elif reference.kind == "claim":
+        claims.check(name)
     else:
         values.look_up(reference.names, figures.FOLDER, reference.options.get("as"))
 
@@ -199,6 +229,20 @@ def _card_addresses(md: Markdown) -> dict[str, str]:
         for key, file in files.items()
         if file is not None
     }
+
+
+def _addresses(md: Markdown) -> dict[str, str]:
+    """The way from the page to every page of the site, by its source."""
+    if (links := _links(md)) is None:
+        return {}
+    return {file.src_uri: file.url_relative_to(links.file) for file in links.files.documentation_pages()}
+
+
+def _claims_address(md: Markdown) -> str:
+    """The way from the page to the one that lists all claims; "" without MkDocs, or without such a page."""
+    links = _links(md)
+    source = links and claims.list_page(Path(links.config.docs_dir))
+    return _addresses(md).get(source, "") if source else ""
 
 
 def _megabytes(of: str) -> float:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-KINDS = ("figure", "cell", "bill", "value", "cite", "code", "atlas", "card", "term", "glossary")
-NAMELESS = ("atlas", "glossary")
-OPTIONS = {"value": ("as", "digits")}
+KINDS = ("figure", "cell", "bill", "value", "cite", "code", "atlas", "card", "exercise", "term", "glossary", "claim", "claims")
+NAMELESS = ("atlas", "glossary", "claims")
+OPTIONS = {"value": ("as", "digits"), "exercise": ("number",)}
 
 # Fenced blocks, HTML comments and code spans are skipped; what is left may hold references. No span goes on
 # beyond an empty line, so that a single stray tick hides nothing.
