@@ -22,7 +22,7 @@ from moedocs.site import files, wheels
 
 VERSION = "0.28.3"
 RUNTIME = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip")
-MODULES = ("moedocs", "moedocs.config", "moedocs.cost", "moedocs.lite")
+MODULES = ("moedocs", "moedocs.config", "moedocs.cost", "moedocs.lite", "moedocs.lite.learning")
 DESK = Path("moedocs/site/browser/desk.py")  # sent with the scripts; what it imports must be in our wheel
 DISTRIBUTION = f"https://cdn.jsdelivr.net/pyodide/v{VERSION}/full/"
 # The same NumPy, built once more by others: it stands in where the distribution cannot be reached.
