@@ -6,7 +6,21 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-KINDS = ("figure", "cell", "bill", "value", "cite", "code", "atlas", "card", "exercise", "term", "glossary", "claim", "claims")
+KINDS = (
+    "figure",
+    "cell",
+    "bill",
+    "value",
+    "cite",
+    "code",
+    "atlas",
+    "card",
+    "exercise",
+    "term",
+    "glossary",
+    "claim",
+    "claims",
+)
 NAMELESS = ("atlas", "glossary", "claims")
 OPTIONS = {"value": ("as", "digits"), "exercise": ("number",)}
 

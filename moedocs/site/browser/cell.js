@@ -39,8 +39,12 @@ export class Cell {
     this.running = true;
     this.editor?.mark(null);
     this.output.begin();
-    this.session.run({type: 'run', source: this.source}, Number(this.element.getAttribute('limit') ?? LIMIT), (type, words) => this.#hear(type, words));
+    this.session.run(this.task(), Number(this.element.getAttribute('limit') ?? LIMIT), (type, words) => this.#hear(type, words));
     this.#show();
+  }
+
+  task() {
+    return {type: 'run', source: this.source};
   }
 
   stop() {
@@ -86,7 +90,7 @@ export class Cell {
 
   #end(type, words) {
     this.running = false;
-    if (type === 'done') this.#done(words);
+    if (type === 'done') this.done(words);
     const afresh = 'The next run starts Python afresh.';
     if (type === 'stopped') this.output.end('stopped', 'Stopped.', `Stopped. ${afresh}`);
     if (type === 'late') {
@@ -97,14 +101,20 @@ export class Cell {
     this.#show();
   }
 
-  async #done({outcome, seconds}) {
+  async done({outcome, seconds}) {
     const {value, error, table, refused} = outcome;
     if (error) this.output.error(error);
     else this.output.value(value);
-    this.output.end(error ? 'error' : 'done', `${error ? 'Ended with an error' : 'Done'} after ${spent(seconds)}.`);
-    if (error) this.open().then(() => this.editor?.mark(error.line));
+    const state = error ? 'Ended with an error' : 'Done';
+    this.output.end(error ? 'error' : 'done', `${state} after ${spent(seconds)}.`, this.output.isEmpty ? 'It printed nothing.' : '');
+    if (error) this.mark(error.line);
     if (refused) this.output.note(`\`table\` was not drawn: ${refused}.`);
     if (table) await this.#draw(table);
+  }
+
+  /** Show the line where an error lies. */
+  mark(line) {
+    this.open().then(() => this.editor?.mark(line));
   }
 
   async #draw(table) {
@@ -144,4 +154,4 @@ export class Cell {
   }
 }
 
-const spent = seconds => (seconds < 0.095 ? `${Math.max(1, Math.round(seconds * 1000))} ms` : `${seconds.toFixed(1)} s`);
+export const spent = seconds => (seconds < 0.095 ? `${Math.max(1, Math.round(seconds * 1000))} ms` : `${seconds.toFixed(1)} s`);

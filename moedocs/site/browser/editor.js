@@ -94,6 +94,12 @@ export class Editor {
     this.view.focus();
   }
 
+  /** Select the first place where this text stands, to be typed over. */
+  select(text) {
+    const from = this.text().indexOf(text);
+    if (from >= 0) this.view.dispatch({selection: {anchor: from, head: from + text.length}});
+  }
+
   /** Show where an error lies; no number takes the mark away. */
   mark(line) {
     const {doc} = this.view.state;

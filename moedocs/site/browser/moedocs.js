@@ -61,7 +61,7 @@ class MoeFigure extends Sleeping {
 
 class MoeCell extends Sleeping {
   async load() {
-    const {Cell} = await import('./cell.js');
+    const {Cell} = this.hasAttribute('exercise') ? await import('./exercise.js') : await import('./cell.js');
     return new Cell(this, WORKER);
   }
 }

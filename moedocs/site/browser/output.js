@@ -74,6 +74,10 @@ export class Output {
     return line;
   }
 
+  get isEmpty() {
+    return !this.place.textContent;
+  }
+
   /** The state in one line, beside the buttons. */
   say(text) {
     this.state.textContent = text;
@@ -84,7 +88,6 @@ export class Output {
     this.#become(state);
     this.say(text);
     if (remark) this.note(remark);
-    else if (!this.place.textContent) this.note('It printed nothing.');
     this.place.style.minHeight = '';
     this.place.removeAttribute('aria-busy');
   }

@@ -22,6 +22,7 @@ MAX_ROWS = 20_000
 SECONDS_BETWEEN = 0.1
 
 Send = Callable[[str, int, int], None]  # what was printed, then lines and characters left out so far
+Check = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Printer(io.TextIOBase):
@@ -64,15 +65,19 @@ class Printer(io.TextIOBase):
         return kept
 
 
-def run(source: str, namespace: dict[str, Any], send: Send) -> str:
-    """Run the cell in the namespace; as JSON its value, its error, and the rows when this run assigned `table`."""
+def run(source: str, namespace: dict[str, Any], send: Send, check: Check | None = None) -> str:
+    """Run the cell in the namespace; as JSON its value, its error, and the rows when this run assigned `table`.
+
+    A `check` is given the namespace and says what it finds there: the verdict.
+    """
     namespace.setdefault("__name__", "__main__")
     before = namespace.get("table")
-    outcome: dict[str, Any] = {"value": None, "error": None, "table": None, "refused": None}
+    outcome: dict[str, Any] = {"value": None, "error": None, "table": None, "refused": None, "verdict": None}
     printer = Printer(send)
     with contextlib.redirect_stdout(printer), contextlib.redirect_stderr(printer):
         try:
             outcome["value"] = _shortened(_execute(source, namespace))
+            outcome["verdict"] = check and check(namespace)
         except BaseException as error:  # SystemExit and KeyboardInterrupt are the reader's as well
             outcome["error"] = explained(error, source)
     printer.flush()

@@ -1,10 +1,12 @@
 // Python for one page, away from the page's own thread: it runs cells and counts models. It ends when the page says so.
 
+import checker from './checker.py';
 import desk from './desk.py';
 import runner from './runner.py';
 
 let pyodide;
-let run; // (source, namespace, send) -> JSON, the function of runner.py
+let run; // (source, namespace, send, check) -> JSON, the function of runner.py
+let checking; // (JSON, source) -> the check of an exercise, the function of checker.py
 let answer; // JSON -> JSON, the function of desk.py
 let namespace;
 
@@ -44,7 +46,7 @@ async function start({index, packages: names, size}) {
 
 /** The function of that name in a program. */
 function loaded(program, filename, name) {
-  const names = pyodide.globals.get('dict')();
+  const names = empty();
   names.set('__name__', '__main__'); // a module that there is: dataclasses look it up
   pyodide.runPython(program, {globals: names, filename});
   return names.get(name);
@@ -56,15 +58,22 @@ function count({request}) {
   say('done', {outcome: JSON.parse(answer(JSON.stringify(request)))});
 }
 
-function runCell({source}) {
+/** Cells share their names; an exercise has names of its own each time, and a check that is given them. */
+function runCell({source, exercise}) {
   run ??= loaded(runner, 'runner.py', 'run');
-  namespace ??= pyodide.globals.get('dict')();
   say('running');
   const started = performance.now();
   const send = (text, lines, characters) => say('print', {text, lines, characters});
-  const outcome = JSON.parse(run(source, namespace, send));
+  const outcome = JSON.parse(exercise ? checked(source, exercise, send) : run(source, (namespace ??= empty()), send));
   say('done', {outcome, seconds: (performance.now() - started) / 1000});
 }
+
+function checked(source, exercise, send) {
+  checking ??= loaded(checker, 'checker.py', 'checking');
+  return run(source, empty(), send, checking(exercise, source));
+}
+
+const empty = () => pyodide.globals.get('dict')();
 
 const TASKS = {start, run: runCell, count};
 
