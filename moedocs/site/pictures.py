@@ -55,7 +55,7 @@ def for_download(picture: str) -> str:
 
 def spec_for_download(spec: dict[str, Any], csv_name: str, rows: Rows) -> dict[str, Any]:
     """The specification on its own: it reads the CSV beside it, told what each column holds, in light colours."""
-    kinds = {key: KINDS[type(value)] for key, value in rows[0].items()}
+    kinds = {key: KINDS[type(next((row[key] for row in rows if row[key] is not None), ""))] for key in rows[0]}
     alone: dict[str, Any] = _alone(spec, {"url": csv_name, "format": {"type": "csv", "parse": kinds}})
     return alone
 
