@@ -25,15 +25,8 @@ Change = Callable[[Routing], Routing]
 @torch.no_grad()
 def losses(model: Transformer, bytes_BS: Tensor) -> Tensor:
     """Nats of each next byte (T,); the sequences are one byte longer than S."""
-    logits_TV = _logits(model, bytes_BS)
-    return cross_entropy(logits_TV, bytes_BS[:, 1:].flatten().long(), reduction="none")
-
-
-@torch.no_grad()
-def entropies(model: Transformer, bytes_BS: Tensor) -> Tensor:
-    """How unsure the model is of each next byte (T,): the entropy of its prediction in nats."""
-    logs_TV = _logits(model, bytes_BS).log_softmax(-1)
-    return -(logs_TV.exp() * logs_TV).sum(-1)
+    output: Output = model(bytes_BS[:, :-1])
+    return cross_entropy(output.logits_BSV.flatten(0, 1), bytes_BS[:, 1:].flatten().long(), reduction="none")
 
 
 def changed(model: Transformer, layer: int, change: Change) -> Transformer:
@@ -132,8 +125,3 @@ def _changes(config: RoutingConfig, expert: int, generator: Generator) -> dict[s
         "rerouted_at_random": lambda routing: rerouted(routing, random(routing), config),
         "silenced_at_random": lambda routing: silenced(routing, random(routing)),
     }
-
-
-def _logits(model: Transformer, bytes_BS: Tensor) -> Tensor:
-    output: Output = model(bytes_BS[:, :-1])
-    return output.logits_BSV.flatten(0, 1)

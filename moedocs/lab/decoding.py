@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import nll_loss
 
 from moedocs.engine import (
     DepthRouting,
@@ -26,11 +26,16 @@ from moedocs.lab.looks import LOOK_SEED
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """Loss in nats per byte, entropy of each next-byte prediction in nats, and each routed block's choice."""
+    """Loss and entropy of each next-byte prediction in nats, and each routed block's choice."""
 
-    loss: float
+    loss_BS: NDArray[np.float32]
     entropy_BS: NDArray[np.float32]
     depths: list[DepthRouting]
+
+    @property
+    def loss(self) -> float:
+        """Nats per byte."""
+        return float(self.loss_BS.mean(dtype=np.float64))
 
 
 @torch.no_grad()
@@ -38,8 +43,8 @@ def read(model: Transformer, bytes_BS: Tensor, *, causal: bool = False) -> Readi
     """Read sequences whose last byte is only a target, with the draws of a look; causal=True chooses as sampling."""
     output: Output = model(bytes_BS[:, :-1], causal=causal, generator=Generator().manual_seed(LOOK_SEED))
     logs_BSV = output.logits_BSV.log_softmax(-1)
-    loss = cross_entropy(output.logits_BSV.flatten(0, 1), bytes_BS[:, 1:].flatten().long())
-    return Reading(loss.item(), -(logs_BSV.exp() * logs_BSV).sum(-1).numpy(), output.depths)
+    loss_BS = nll_loss(logs_BSV.transpose(1, 2), bytes_BS[:, 1:].long(), reduction="none")
+    return Reading(loss_BS.numpy(), -(logs_BSV.exp() * logs_BSV).sum(-1).numpy(), output.depths)
 
 
 def agreement(found: DepthRouting, top: DepthRouting) -> dict[str, Any]:

@@ -8,21 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
 
-from moedocs.engine import (
-    Output,
-    Transformer,
-    always_skip_accuracy,
-    causal_choice,
-    choice_accuracy,
-    choice_recall,
-    normalised_mutual_information,
-)
+from moedocs.engine import Transformer, normalised_mutual_information
+from moedocs.lab.categories import Categories, by_domain
 from moedocs.lab.corpora import text
+from moedocs.lab.decoding import read, sampled
 from moedocs.lab.export import called
 from moedocs.lab.looks import Look
+from moedocs.lab.preferences import routing_of, table
 from moedocs.lab.recognition import Recogniser, copied
 from moedocs.lab.training import Run, one_thread, validation
 from moedocs.lite import forward_pass
@@ -41,14 +34,12 @@ def torch_of(model: Model) -> Transformer:
     return twin.eval()
 
 
-@torch.no_grad()
 def causal_loss(model: Transformer, run: Run) -> NDArray[np.float32]:
     """Nats per byte of each kind of validation text (D,) where depth is chosen as in writing."""
-    bytes_BS = validation(run)
     with one_thread():
-        output: Output = model(bytes_BS[:, :-1], causal=True)
-        loss = cross_entropy(output.logits_BSV.flatten(0, 1), bytes_BS[:, 1:].flatten().long(), reduction="none")
-    return loss.view(len(run.domains), -1).mean(1).numpy()
+        loss_BS = read(model, validation(run), causal=True).loss_BS
+    loss_D: NDArray[np.float32] = loss_BS.reshape(len(run.domains), -1).mean(1)
+    return loss_D
 
 
 @torch.no_grad()
@@ -63,37 +54,23 @@ def difference(model: Model, twin: Transformer, run: Run) -> dict[str, float]:
 
 def domain_information(seen: Look, run: Run) -> list[float]:
     """Normalised mutual information of kind of text and expert, of each MoE layer, over the tokens that came to it."""
-    kinds = torch.arange(len(run.domains)).repeat_interleave(len(validation(run)) // len(run.domains))
-    kind_BS = kinds[:, None].expand(-1, run.training.sequence_length)
+    kinds = by_domain(run.domains, validation(run)[:, :-1])
     passed = dict(zip(run.model.depth_blocks, map(torch.from_numpy, seen.passed), strict=True))
     layers = zip(run.model.moe_blocks, seen.maps, strict=True)
-    return [_information(kind_BS[passed.get(number, kind_BS >= 0)], map_TE) for number, map_TE in layers]
-
-
-def _information(kind_T: Tensor, map_TE: NDArray[np.bool_]) -> float:
-    counts_DE = one_hot(kind_T).T.double() @ torch.from_numpy(map_TE).double()
-    return normalised_mutual_information(counts_DE).item()
-
-
-@torch.no_grad()
-def depth_choice(model: Transformer, run: Run) -> list[dict[str, float]]:
-    """Of each block that only some pass: how well a causal choice tells the top C, and what share it lets pass."""
-    bytes_BS = validation(run)[:, :-1]
-    with one_thread():
-        top: Output = model(bytes_BS)
-        causal: Output = model(bytes_BS, causal=True) if top.depths else top
     found = []
-    for one, written in zip(top.depths, causal.depths, strict=True):
-        guessed = causal_choice(one.logits_BS, one.predicted_BS)
-        found.append(
-            {
-                "accuracy": choice_accuracy(guessed, one).item(),
-                "always_skip": always_skip_accuracy(one).item(),
-                "recall": choice_recall(guessed, one).item(),
-                "passed": written.map_BS.float().mean().item(),
-            }
-        )
+    for number, map_TE in layers:
+        kind_T = kinds.label_T[passed[number].flatten()] if number in passed else kinds.label_T
+        counts_DE = table(routing_of(torch.from_numpy(map_TE)), Categories(kinds.names, kind_T))
+        found.append(normalised_mutual_information(counts_DE).item())
     return found
+
+
+def depth_choice(model: Transformer, run: Run) -> dict[str, Any]:
+    """Of the blocks that only some pass: how well a causal choice tells the top C."""
+    bytes_BS = validation(run)
+    with one_thread():
+        found = sampled(read(model, bytes_BS), read(model, bytes_BS, causal=True))
+    return {name: found[name] for name in ("predicted", "reached")}
 
 
 def writing(model: Model, domains: tuple[str, ...], num_prompts: int) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from moedocs.lab.categories import by_difficulty
 
 Map = NDArray[np.bool_]
 Labels = NDArray[np.integer[Any]]
@@ -102,9 +105,9 @@ def in_common(map_BS: Map, other_BS: Map) -> float | None:
 
 
 def eighths_of(values_BS: Floats) -> Labels:
-    """Eighth of all tokens to which a value belongs, in rising order; equally many in each if no values tie."""
-    edges = np.quantile(values_BS, np.arange(1, EIGHTHS) / EIGHTHS)
-    return np.searchsorted(edges, values_BS, side="right")
+    """Eighth of all tokens to which a value belongs, in rising order."""
+    label_T = by_difficulty(torch.from_numpy(values_BS.ravel()), EIGHTHS).label_T
+    return label_T.numpy().reshape(values_BS.shape)
 
 
 def shares_of(map_BS: Map, labels_BS: Labels, groups: int) -> list[float | None]:

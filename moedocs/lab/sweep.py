@@ -36,7 +36,6 @@ class Measured:
 
     values: Any
     first_losses: list[float]
-    training_seconds: float
     measuring_seconds: float
 
 
@@ -169,7 +168,7 @@ def _measure(module: str, run: Run, store: Store) -> Measured:
     done = store.train(run)
     start = time.process_time()
     values = import_module(module).measure(run, done)
-    return Measured(values, done.losses[:FIRST_STEPS], done.cpu_seconds, time.process_time() - start)
+    return Measured(values, done.losses[:FIRST_STEPS], time.process_time() - start)
 
 
 def _results(

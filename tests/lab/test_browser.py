@@ -44,7 +44,7 @@ def test_shares_sum_to_one_and_information_lies_between_none_and_all(both: dict[
 
 
 def test_a_guess_of_who_passes_is_scored_beside_letting_nobody_pass(both: dict[str, Any]) -> None:
-    assert [one["always_skip"] for one in both["depth"]] == [0.875, 0.875]
+    assert [one["always_skip_accuracy"] for one in both["depth"]["predicted"]] == [0.875, 0.875]
 
 
 def test_samples_are_whole_characters_after_a_prompt_and_one_of_each_kind(both: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from moedocs.engine import Transformer, shuffled
 from moedocs.engine.record import Routing
 from moedocs.lab import ablation, categories, preferences
 from moedocs.lab.categories import Categories
+from moedocs.lab.decoding import read
 from moedocs.lab.experiments.granularity import LOOK_AT, RATES, SEEDS, run
 from moedocs.lab.looks import Look
 from moedocs.lab.preferences import table
@@ -83,7 +84,7 @@ def _schemes(run: Run, model: Transformer, bytes_BS: Tensor) -> dict[str, Catego
         KIND: categories.by_kind(inputs_BS),
         "position": categories.by_position(inputs_BS),
         "place in word": categories.by_place_in_word(inputs_BS),
-        "difficulty": categories.by_difficulty(ablation.entropies(model, bytes_BS)),
+        "difficulty": categories.by_difficulty(torch.from_numpy(read(model, bytes_BS).entropy_BS.ravel())),
     }
 
 
