@@ -95,7 +95,7 @@ def where(names: Iterable[str], head: str, render: Render) -> str:
 
 
 def _row(symbol: Symbol, render: Render) -> str:
-    pieces = symbol.words.split("$")  # every second one is a formula
+    pieces = symbol.words.replace(" $", "\N{NO-BREAK SPACE}$").split("$")  # every second one is a formula
     words = "".join(render(piece) if odd % 2 else escape(piece, quote=False) for odd, piece in enumerate(pieces))
     lights = f' data-lights="{escape(" ".join(symbol.lights))}"' if symbol.lights else ""
     sign = f'<span class="moe-where__sign" {MARK}="{symbol.name}"{lights}>{render(symbol.tex)}</span>'

@@ -86,7 +86,31 @@ class MoeBill extends Sleeping {
   }
 }
 
+/** Words and symbols with a tip: so light that they are woken for who saves data, too. */
+class Tipped extends Sleeping {
+  connectedCallback() {
+    super.connectedCallback();
+    near.observe(this);
+  }
+}
+
+class MoeTerm extends Tipped {
+  async load() {
+    const {Term} = await import('./tips.js');
+    return new Term(this);
+  }
+}
+
+class MoeSymbols extends Tipped {
+  async load() {
+    const {Symbols} = await import('./symbols.js');
+    return new Symbols(this);
+  }
+}
+
 customElements.define('moe-figure', MoeFigure);
 customElements.define('moe-bill', MoeBill);
 customElements.define('moe-cell', MoeCell);
 customElements.define('moe-table', MoeTable);
+customElements.define('moe-term', MoeTerm);
+customElements.define('moe-symbols', MoeSymbols);
