@@ -1,6 +1,7 @@
 """The auxiliary loss, moved by hand. Uniform is not its least value, and yet it pushes there: for the load follows."""
 
 from itertools import product
+from typing import Any
 
 import altair as alt
 import torch
@@ -24,6 +25,7 @@ STYLE = {
     ALONE: (colour("router"), [7, 3]),
     AGAINST: (colour("soft"), [2, 3]),
 }
+EXTENT: dict[str, Any] = {"minExtent": 34, "maxExtent": 34, "titlePadding": 4}  # both panels begin at one place
 HERE = " && ".join(f"datum.{name} == {name}" for name in OPENS_WITH)
 
 
@@ -38,11 +40,10 @@ def one_state(num_experts: int, load_tilt: float, probability_tilt: float) -> Ro
     routing, share_E = softmax_top_k(logits_TE, 1), tilted(num_experts, load_tilt).softmax(0)
     loss = auxiliary_loss(routing, share_E=share_E)
     (gradient_TE,) = torch.autograd.grad(loss, logits_TE)
-    state = {"num_experts": num_experts, "load_tilt": load_tilt, "probability_tilt": probability_tilt}
+    state = dict(zip(OPENS_WITH, (num_experts, load_tilt, probability_tilt), strict=True))
     columns = zip(*(column.tolist() for column in (share_E, routing.probs_TE[0], gradient_TE[0])), strict=True)
     return [
-        state
-        | {"expert": expert, "load": load, "probability": probability}
+        {**state, "expert": expert, "load": load, "probability": probability}
         | {"gradient": round(gradient, 6), "loss": loss.item()}
         for expert, (load, probability, gradient) in enumerate(columns, 1)
     ]
@@ -79,14 +80,13 @@ def words(rows: Rows) -> Words:
         f"{loss['even']:.0f}. Move P alone, and it falls to {loss['alone']:.2f}: an even load is not its least value. "
         f"It is least there only along the valley, where f moves with P. The push looks at f, not at the value. "
         f"Two dials are no router: in training f follows P roughly, through the choices of many tokens.",
-        f"On the left two bars for each of four experts, the share of choices f and the mean router probability P, "
-        f"with a dashed line at an even share; below them an arrow for each expert, which way and how far a step down "
-        f"the loss pushes its router logit: down for the busy ones, up for the idle. On the right three curves of the "
-        f"loss over the tilt of P. Where f moves with P it is a valley, least at {loss['even']:.0f}, where both are "
-        f"even, and {loss['together']:.2f} at the ends. Where f moves against P it is a hill, {loss['against']:.2f} at "
-        f"the ends. Where f stays as it is, the curve falls all the way to {loss['alone']:.2f}. A point marks the "
-        f"present state. Controls set the number of experts, both tilts, and whether f is a share of choices or of "
-        f"tokens, which multiplies the loss by k.",
+        f"On the left, for each of four experts, two bars: the share of choices f and the mean router probability P. A "
+        f"dashed line marks an even share. An arrow below shows which way a step down the loss pushes the expert's "
+        f"router logit: down for the busy ones, up for the idle. On the right three curves of the loss over the tilt "
+        f"of P. Where f moves with P, a valley: {loss['even']:.0f} where both are even, {loss['together']:.2f} at its "
+        f"ends. Where f moves against P, a hill: {loss['against']:.2f} at its ends. Where f stays, it falls all the "
+        f"way, to {loss['alone']:.2f}. A point marks the state. Controls set the number of experts, both tilts, and "
+        f"whether f is a share of choices or of tokens, which multiplies the loss by k.",
     )
 
 
@@ -116,13 +116,13 @@ def params() -> list[alt.Parameter]:
 def shares(size: Size) -> Chart:
     """f and P of each expert side by side, and the even share of each: where k counts, f is k times its share."""
     base = alt.Chart().transform_filter(HERE)
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         "load": {"fill": colour("active"), "stroke": colour("active")},
         "probability": {"fill": colour("router"), "fillOpacity": 0.3, "stroke": colour("router")},
     }
     values = {"load": "datum.load * counted", "probability": "datum.probability"}
     names = {"load": "f, share chosen", "probability": "P, mean probability"}
-    axis = alt.Axis(format="%", tickCount=4, minExtent=34, maxExtent=34, titlePadding=4)
+    axis = alt.Axis(format="%", tickCount=4, **EXTENT)
     legend = alt.Legend(orient="top", title=None, symbolType="square", offset=4, columns=2, labelLimit=150)
     scale = alt.Scale(domain=list(names.values()), range=[look["stroke"] for look in looks.values()])
     bars = [
@@ -153,28 +153,22 @@ def pushes() -> Chart:
     """Which way and how far a step down the loss moves each router logit."""
     base = alt.Chart().transform_filter(HERE).transform_calculate(push="-datum.gradient * counted")
     x = alt.X("expert:O", title="expert", axis=alt.Axis(labelAngle=0, ticks=False))
-    y = alt.Y("push:Q", title="push on logit", axis=alt.Axis(tickCount=3, minExtent=34, maxExtent=34, titlePadding=4))
+    y = alt.Y("push:Q", title="push on logit", axis=alt.Axis(tickCount=3, **EXTENT))
     sign = alt.condition("datum.push > 0", alt.value(colour("plus")), alt.value(colour("minus")))
+    turned = alt.condition("datum.push > 0", alt.value("triangle-up"), alt.value("triangle-down"))
     shafts = base.mark_bar(width=4).encode(x=x, y=y, color=sign).properties(name="part_gradient")
     heads = (
         base.transform_filter("abs(datum.push) > 0.0005")
         .mark_point(size=90, opacity=1)
-        .encode(
-            x=x,
-            y=y,
-            color=sign,
-            shape=alt.condition("datum.push > 0", alt.value("triangle-up"), alt.value("triangle-down")),
-        )
-        .encode(tooltip=["expert:O", alt.Tooltip("push:Q", title="push on the logit", format="+.3f")])
+        .encode(x=x, y=y, color=sign, shape=turned, tooltip=["expert:O", alt.Tooltip("push:Q", format="+.3f")])
         .properties(name="part_gradient_heads")
     )
     room = (  # of all states, so that arrows can be compared
         alt.Chart()
         .transform_filter("datum.num_experts == num_experts")
-        .transform_aggregate(most="max(gradient)", least="min(gradient)")
-        .transform_calculate(
-            push="[1.15 * counted * max(datum.most, -datum.least), -1.15 * counted * max(datum.most, -datum.least)]"
-        )
+        .transform_calculate(size="1.15 * counted * abs(datum.gradient)")
+        .transform_aggregate(most="max(size)")
+        .transform_calculate(push="[datum.most, -datum.most]")
         .transform_flatten(["push"])
         .mark_point(opacity=0)
         .encode(y=y)
@@ -198,7 +192,7 @@ def curves(size: Size) -> Chart:
     y = alt.Y("value:Q", title="loss N Σ f P", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=6))
     colours, dashes = zip(*STYLE.values(), strict=True)
     legend = alt.Legend(
-        orient="bottom", title=None, symbolType="stroke", symbolSize=500, symbolStrokeWidth=2, columns=1, offset=4
+        orient="bottom", title=None, symbolType="stroke", symbolSize=500, symbolStrokeWidth=2, columns=1
     )
     looks = {
         "color": alt.Color("way:N", scale=alt.Scale(domain=list(STYLE), range=list(colours)), legend=legend),
