@@ -67,7 +67,8 @@ def copied(folder: Path, figures: tuple[str, ...], pages: dict[str, str]) -> Pat
         shutil.copyfile(ROOT / name, folder / name)
     shutil.copyfile(ROOT / "mkdocs.yml", folder / "base.yml")
     (folder / "mkdocs.yml").write_text(SITE.format(nav=", ".join(pages)))
-    shutil.copytree(ROOT / "figures" / "records", folder / "figures" / "records")
+    for name in ("records", "exercises"):
+        shutil.copytree(ROOT / "figures" / name, folder / "figures" / name)
     for name in figures:
         shutil.copyfile(ROOT / "figures" / f"{name}.py", folder / "figures" / f"{name}.py")
     for name, text in pages.items():

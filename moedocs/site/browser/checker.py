@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+CHECK = "<check>"
 RELATIVE, ABSOLUTE = 1e-5, 1e-8  # how far a right answer may be from the expected one
 MOST_SHOWN = 12  # numbers of an answer that are shown whole; of a longer one, the first that differs
 
@@ -46,18 +47,23 @@ def unfinished(source: str) -> int | None:
     return None
 
 
+def cases(exercise: str) -> list[Case]:
+    """The inputs of the check."""
+    return list(_defined(json.loads(exercise)["check"], "cases")())
+
+
 def _verdict(name: str, function: Callable[..., Any], parts: dict[str, Any]) -> dict[str, Any]:
-    cases = list(_defined(parts["check"], "cases")())
-    answers, first = [], ""
-    for case in cases:
-        answer = _answer(function, case, tell=not first)
-        answers.append(answer)
-        first = first or _difference(name, case, answer)
-    right = sum(not _difference(name, case, answer) for case, answer in zip(cases, answers, strict=True))
+    inputs: list[Case] = list(_defined(parts["check"], "cases")())
+    answers: list[Any] = []
+    first = ""
+    for case in inputs:
+        answers.append(_answer(function, case, tell=not first))
+        first = first or _difference(name, case, answers[-1])
+    right = sum(not _difference(name, case, answer) for case, answer in zip(inputs, answers, strict=True))
     if not first:
-        return {"right": True, "says": f"{right} of {len(cases)} inputs.", "because": "", "count": ""}
-    counted = f"{right} of {len(cases)} inputs {'is' if right == 1 else 'are'} right."
-    return _not_yet(first, _known(answers, cases, parts), counted)
+        return {"right": True, "says": f"{right} of {len(inputs)} inputs.", "because": "", "count": ""}
+    counted = f"{right} of {len(inputs)} inputs {'is' if right == 1 else 'are'} right."
+    return _not_yet(first, _known(answers, inputs, parts), counted)
 
 
 def _not_yet(says: str, because: str = "", count: str = "") -> dict[str, Any]:
@@ -75,11 +81,11 @@ def _answer(function: Callable[..., Any], case: Case, tell: bool) -> Any:
         raise
 
 
-def _known(answers: list[Any], cases: list[Case], parts: dict[str, Any]) -> str:
+def _known(answers: list[Any], inputs: list[Case], parts: dict[str, Any]) -> str:
     """What is to be said where the answers are those of a mistake that the exercise knows."""
     for wrong in parts["wrong"]:
         function = _defined(wrong["code"], parts["function"])
-        theirs = [_answer(function, case, tell=False) for case in cases]
+        theirs = [_answer(function, case, tell=False) for case in inputs]
         if all(_same(ours, other) for ours, other in zip(answers, theirs, strict=True)):
             return str(wrong["says"])
     return ""
@@ -87,7 +93,7 @@ def _known(answers: list[Any], cases: list[Case], parts: dict[str, Any]) -> str:
 
 def _defined(code: str, name: str) -> Any:
     names: Names = {"__name__": "__main__"}
-    exec(compile(code, f"<{name}>", "exec"), names)
+    exec(compile(code, CHECK, "exec"), names)
     return names[name]
 
 
