@@ -1,6 +1,8 @@
 // A figure that has come to life: controls and player set signals, the chart draws, the readout is announced.
 
+import * as actions from './actions.js';
 import {keep, linkTo, present, stateOf} from './address.js';
+import {Below} from './below.js';
 import {Controls} from './controls.js';
 import {Player} from './player.js';
 import {constants, rowsOf} from './table.js';
@@ -23,10 +25,11 @@ export class Figure {
     this.controls = new Controls(
       element.querySelector('.moe-controls'),
       values => this.#change(values),
-      (label, limits) => this.#announce(`${label}: ${limits}`),
+      (label, limits) => this.announce(`${label}: ${limits}`),
     );
     const player = element.querySelector('.moe-player');
     this.player = player && new Player(player, element.querySelector('.moe-steps'), () => this.#change(this.player.value));
+    this.below = new Below(element.querySelector('.moe-data'));
     this.opens = this.values();
     this.sent = this.#follow(); // whether the reader came to something else than it opens with
   }
@@ -101,7 +104,7 @@ export class Figure {
   async share(button) {
     const copied = await navigator.clipboard?.writeText(linkTo(this.name)).then(() => true, () => false);
     const words = this.own === OWN ? 'Link copied, without your run' : 'Link copied';
-    this.#answer(button, copied ? words : 'Copy it from the address bar');
+    this.answer(button, copied ? words : 'Copy it from the address bar');
   }
 
   leave() {
@@ -117,8 +120,14 @@ export class Figure {
     addEventListener('popstate', this.#moved);
     for (const button of this.element.querySelectorAll('.moe-actions button')) {
       button.disabled = false;
-      button.addEventListener('click', () => this[button.dataset.do](button).catch(error => this.#fail(error)));
+      button.addEventListener('click', () => this.#act(button));
     }
+  }
+
+  async #act(button) {
+    const action = actions[button.dataset.do];
+    if (action) await action(this, button).catch(error => this.answer(button, `That failed: ${error.message}`));
+    else await this[button.dataset.do](button).catch(error => this.#fail(error));
   }
 
   /** The reader went back or forward within the page. */
@@ -135,19 +144,20 @@ export class Figure {
   async #redraw() {
     this.picture = null;
     const whole = await this.draw();
-    this.#announce();
+    this.announce();
     return whole;
   }
 
   async #change(values) {
     if (!this.chart) return;
     await this.#set(values);
-    this.#announce();
+    this.announce();
     this.#tell();
   }
 
-  /** Let the address and the page know what the figure now stands at. */
+  /** Let the table below, the address and the page know what the figure now stands at. */
   #tell() {
+    this.below.follow(this.rows, this.values(), this.own || (differ(this.values(), this.opens) ? 'the settings above' : ''));
     if (!this.element.isConnected || this.element.page !== location.pathname) return;
     keep(this.name, this.#differing());
     const detail = {values: this.values(), own: Boolean(this.own)};
@@ -185,7 +195,7 @@ export class Figure {
   }
 
   /** Say these words, or what a change led to, once it has come to rest. */
-  #announce(words) {
+  announce(words) {
     clearTimeout(this.soon);
     this.soon = setTimeout(() => {
       const found = [this.player?.words, this.player?.playing ? '' : this.chart?.readout()];
@@ -194,11 +204,11 @@ export class Figure {
   }
 
   /** Let a button show for a while what came of it. */
-  #answer(button, words) {
+  answer(button, words) {
     button.dataset.words ??= button.textContent;
     button.textContent = words;
     setTimeout(() => (button.textContent = button.dataset.words), ANSWERED);
-    this.#announce(words);
+    this.announce(words);
   }
 
   #mark(own) {
