@@ -37,9 +37,9 @@ def rows(figure: Locator) -> list[dict[str, Any]]:
     return found
 
 
-def live_cell(page: Page) -> Locator:
-    """The page's first cell, ready to be run."""
-    cell = page.locator("moe-cell").first
+def live_cell(page: Page, which: str = "[for]") -> Locator:
+    """The page's first cell (of a figure, where nothing else is said), ready to be run."""
+    cell = page.locator(f"moe-cell{which}").first
     cell.scroll_into_view_if_needed()
     expect(cell.locator("[data-do=run]")).to_be_enabled(timeout=PATIENCE)
     return cell

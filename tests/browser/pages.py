@@ -35,3 +35,4 @@ PAGES = [address(source) for source in sources()]
 FIGURES = places("figure")
 CELLS = places("cell")
 BILLS = places("bill")
+EXERCISES = places("exercise")
