@@ -56,7 +56,7 @@ from moedocs.lite.noise import (
     noisy_top_k,
     with_random_second,
 )
-from moedocs.lite.overflow import with_capacity
+from moedocs.lite.overflow import queue_place, with_capacity
 from moedocs.lite.record import Routing
 from moedocs.lite.relu import relu_routing
 from moedocs.lite.routers import route
@@ -122,6 +122,7 @@ __all__ = [
     "pooled",
     "predictor_logits",
     "predictor_loss",
+    "queue_place",
     "random_depth",
     "relu_routing",
     "renamed",

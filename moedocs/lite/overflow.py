@@ -46,6 +46,22 @@ def with_capacity(
     return replace(routing, map_TE=map_TE, weights_TE=weights_TE, dropped_TE=dropped_TE)
 
 
+def queue_place(
+    routing: Routing,
+    *,
+    order: CapacityOrder = "order",
+    group_size: int | None = None,
+    generator: Generator | None = None,
+) -> Ints:
+    """Each assignment's place (T, E) in the queue of its expert and group, from 0: `with_capacity` keeps those below C.
+
+    What no token chose stands behind all that was chosen.
+    """
+    turn_GSE = _turns(routing, order, group_size, generator)
+    place_GSE = turn_GSE.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    return np.asarray(place_GSE.reshape(routing.map_TE.shape))
+
+
 def _turns(
     routing: Routing, order: CapacityOrder, group_size: int | None, generator: Generator | None
 ) -> NDArray[np.float64]:

@@ -40,10 +40,11 @@ export class Below {
   }
 }
 
-/** The rows that have the value of every parameter that is a column of theirs and occurs in it. */
+/** The rows that have the value of every parameter that is a column and occurs in it, or nothing there: such a row
+ *  belongs to all its values. */
 function fitting(rows, values) {
   const chosen = Object.entries(values).filter(([name, value]) => rows.some(row => row[name] === value));
-  return rows.filter(row => chosen.every(([name, value]) => row[name] === value));
+  return rows.filter(row => chosen.every(([name, value]) => (row[name] ?? value) === value));
 }
 
 function line(cells) {
