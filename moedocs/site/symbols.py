@@ -98,5 +98,6 @@ def _row(symbol: Symbol, render: Render) -> str:
     pieces = symbol.words.replace(" $", "\N{NO-BREAK SPACE}$").split("$")  # every second one is a formula
     words = "".join(render(piece) if odd % 2 else escape(piece, quote=False) for odd, piece in enumerate(pieces))
     lights = f' data-lights="{escape(" ".join(symbol.lights))}"' if symbol.lights else ""
-    sign = f'<span class="moe-where__sign" {MARK}="{symbol.name}"{lights}>{render(symbol.tex)}</span>'
+    told = f'{MARK}="{symbol.name}" data-said="{escape(symbol.words.replace("$", ""))}"{lights}'
+    sign = f'<span class="moe-where__sign" {told}>{render(symbol.tex)}</span>'
     return f"<div><dt>{sign}</dt><dd>{words}</dd></div>"

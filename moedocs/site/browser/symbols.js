@@ -28,14 +28,11 @@ export class Symbols {
 
   /** Make a button of a sign in the list. */
   #press(sign) {
-    const words = sign.closest('div').querySelector('dd');
     const button = element('button', {type: 'button', className: sign.className});
-    button.id = `${this.tip.words.id}-${sign.dataset.sym}`;
-    words.id = `${button.id}-words`;
     Object.assign(button.dataset, sign.dataset);
-    button.setAttribute('aria-labelledby', `${button.id} ${words.id}`);
     button.setAttribute('aria-pressed', 'false');
-    button.append(...sign.childNodes);
+    // a formula alone is no name that every reader of screens can tell
+    button.append(...sign.childNodes, element('span', {className: 'moe-live', textContent: sign.dataset.said}));
     button.addEventListener('click', () => this.#toggle(button));
     button.addEventListener('focus', () => wish({focused: button.dataset.sym}));
     button.addEventListener('blur', () => wish({focused: ''}));
@@ -80,7 +77,7 @@ export class Symbols {
     const sign = entryOf(sym);
     if (!sign) return;
     const words = sign.closest('div').querySelector('dd');
-    this.tip.words.replaceChildren(...copies(sign), ' ', ...copies(words));
+    this.tip.words.replaceChildren(copy(sign.querySelector('.katex')), ' ', ...[...words.childNodes].map(copy));
     const links = figuresOf(sym).map(figure => element('a', {href: `#${figure.id}`, textContent: titleOf(figure)}));
     this.tip.links.replaceChildren(...(links.length ? ['Lit in the figure '] : []), ...links);
     this.tip.show(symbol, event);
@@ -119,4 +116,4 @@ function figuresOf(name) {
 
 const entryOf = name => document.querySelector(`.moe-where__sign[data-sym="${name}"]`);
 const titleOf = figure => figure.querySelector('.moe-figure__title').textContent;
-const copies = node => [...node.childNodes].map(child => child.cloneNode(true));
+const copy = node => node.cloneNode(true);

@@ -102,7 +102,7 @@ export class Term {
     const {tip, link} = this;
     const on = (type, what) => home.addEventListener(type, what, {signal: this.listening.signal});
     on('pointerenter', event => event.pointerType !== 'touch' && tip.showSoon(link, event));
-    on('pointerleave', event => event.pointerType !== 'touch' && tip.hideSoon());
+    on('pointerleave', event => event.pointerType !== 'touch' && !link.matches(':focus-visible') && tip.hideSoon());
     on('focusin', () => link.matches(':focus-visible') && tip.show(link));
     on('focusout', event => home.contains(event.relatedTarget) || tip.hide());
     on('pointerdown', event => (this.first = event.pointerType === 'touch' && !tip.isOpen));
