@@ -71,14 +71,20 @@ def facts(rows: Rows) -> dict[str, Quantity]:
         entropy = sum(row["router_entropy"] for row in ordered) / len(ordered)
         found[f"{arm}-entropy"] = Quantity(entropy, "nat", f"router entropy, mean of {len(ordered)} layers")
     lowest = shown(rows, "bias")[0]
+    plain, z = (
+        {(row["seed"], row["layer"]): row["router_entropy"] for row in shown(rows, rule)} for rule in ("none", "z-loss")
+    )
     return found | {
+        "z-raises": Quantity(
+            sum(z[at] > plain[at] for at in plain), "count", "layers with more entropy than with no rule"
+        ),
         "lowest-share": Quantity(lowest["largest_share"], "share", "its busiest expert's share of the choices"),
         "lowest-probability": Quantity(
             lowest["largest_probability"], "share", "its most probable expert's mean probability"
         ),
-        "lowest-layer": Quantity(float(lowest["layer"]), "count", "counted from 1"),
-        "lowest-seed": Quantity(float(lowest["seed"]), "count", "counted from 0"),
-        "layers": Quantity(float(len(shown(rows, "bias"))), "count", "layers of all seeds"),
+        "lowest-layer": Quantity(lowest["layer"], "count", "counted from 1"),
+        "lowest-seed": Quantity(lowest["seed"], "count", "counted from 0"),
+        "layers": Quantity(len(shown(rows, "bias")), "count", "layers of all seeds"),
     }
 
 

@@ -9,13 +9,14 @@ experts = np.arange(1, num_experts + 1)
 
 ladder = 2.0 ** np.linspace(tilts, 0, num_experts).T
 ladder = ladder / ladder.sum(1, keepdims=True)
-f, P = ladder[:, None, :], ladder[None, :, :]  # each load with each probability
+f, P = ladder[:, None, :], ladder[None, :, :]  # each load with each P
 
 loss = num_experts * (f * P).sum(-1, keepdims=True)
 gradient = P * (num_experts * f - loss)  # by the logits of P; f has none
 
 a, b = tilts[:, None, None], tilts[None, :, None]
-columns = [column.ravel() for column in np.broadcast_arrays(a, b, experts, f, P, gradient, loss)]
+grid = np.broadcast_arrays(a, b, experts, f, P, gradient, loss)
+columns = [part.ravel() for part in grid]
 table = {
     "num_experts": num_experts,
     "load_tilt": columns[0],
@@ -33,8 +34,10 @@ tastes_TE = np.random.default_rng(0).normal(size=(2000, num_experts))
 liking_E = np.log(ladder[-1])
 for step in range(61):
     routing = lite.softmax_top_k(tastes_TE + liking_E, top_k=1)
-    share_E, value = lite.load_share(lite.load(routing)), lite.auxiliary_loss(routing)
+    share_E = lite.load_share(lite.load(routing))
     if step % 10 == 0:
+        value = lite.auxiliary_loss(routing)
         print(f"step {step:2}: loss {value:.3f}, busiest {share_E.max():.1%}")
-    slope_TE = num_experts * share_E - num_experts * (share_E * routing.probs_TE).sum(1, keepdims=True)
-    liking_E = liking_E - 0.2 * (routing.probs_TE * slope_TE).mean(0)
+    mean_T1 = (share_E * routing.probs_TE).sum(1, keepdims=True)
+    slope_TE = num_experts * routing.probs_TE * (share_E - mean_T1)
+    liking_E = liking_E - 0.2 * slope_TE.mean(0)
