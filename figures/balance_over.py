@@ -5,6 +5,7 @@ from statistics import mean
 from typing import Any
 
 import altair as alt
+import torch
 
 from moedocs.charts import Chart, Size, colour
 from moedocs.cost import Quantity
@@ -72,8 +73,18 @@ def facts(rows: Rows) -> dict[str, Quantity]:
         "seeds-apart": Quantity(max(map(apart, losses)), "ratio", "nats between seeds of one scope, at most"),
         "peak": Quantity(told[most], "ratio", "told per sequence, mean of seeds, at its highest"),
         "peak-step": Quantity(load("granularity").results["steps"][most], "count", "the step of that look"),
+        "fair": Quantity(fair_share(length), "share", "by chance, of the choices of one sequence, the largest share"),
         "shuffled": Quantity(mean(seeds(rows, "shuffled", "step")), "ratio", "told of shuffled kinds, per step"),
     }
+
+
+def fair_share(num_tokens: int, draws: int = 2000) -> float:
+    """The busiest expert's share of so many tokens' choices where all experts are equally likely, mean of draws."""
+    settings = load("granularity").settings["shared"]
+    size, generator = (draws, num_tokens, settings["model.routing.num_experts"]), torch.Generator().manual_seed(0)
+    index_RN = torch.rand(size, generator=generator).topk(settings["model.routing.top_k"]).indices.flatten(1)
+    counts_RE = torch.zeros(draws, size[-1]).scatter_add_(1, index_RN, torch.ones(index_RN.shape))
+    return float((counts_RE.amax(1) / counts_RE.sum(1)).mean())
 
 
 def apart(values: list[float]) -> float:
