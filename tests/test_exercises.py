@@ -261,7 +261,7 @@ def test_task_code_hint_and_solution_stand_in_the_page_without_scripts(place: Pa
     title = section.select_one(".admonition-title")
     assert title is not None
     assert title["id"] == section["aria-labelledby"]
-    assert title.find(string=True) == "2. Twice "
+    assert next(title.stripped_strings) == "2. Twice"
     assert section.select_one(".katex") is not None
     assert [code.text.strip() for code in section.select("moe-cell code")] == [
         "def twice(x):\n    y = ...\n    return y"
@@ -298,6 +298,12 @@ def test_an_exercise_needs_no_torch() -> None:
         text = (ROOT / exercises.FOLDER / f"{name.replace('-', '_')}.py").read_text("utf-8")
         imported = set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE))
         assert imported <= {"numpy", "moedocs", "math", "dataclasses"}
+
+
+def test_the_example_for_contributors_holds() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## An exercise")[2]
+    example = section.partition("```python\n")[2].partition("```")[0]
+    assert exercises._proven("even-share", example, "CONTRIBUTING.md").title == "An even share"
 
 
 def test_a_part_says_its_comment_in_one_line() -> None:
