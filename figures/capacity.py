@@ -45,6 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
     "fair-1024": {"num_tokens": 1024},
     "sequences": {"group": "sequence"},
     "by-weight": {"policy": "probability"},
+    "at-random": {"policy": "random"},
     "skewed": {"skew": 1.0},
     "skewed-125": {"skew": 1.0, "capacity_factor": 1.25},
     "skewed-2": {"skew": 1.0, "capacity_factor": 2.0},
