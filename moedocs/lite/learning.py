@@ -76,15 +76,13 @@ class Learned:
 
     def rows(self, **same: Any) -> list[dict[str, Any]]:
         """A row for each look, with `same` in all of them: f and P of expert i are columns f1 … and p1 …."""
-        load_entropy_S = _entropy(self.share_SE) / np.log(self.share_SE.shape[1])
         return [
             same
             | {"training_step": step}
             | {f"f{expert}": share for expert, share in enumerate(self.share_SE[look], 1)}
             | {f"p{expert}": chance for expert, chance in enumerate(self.probability_SE[look], 1)}
-            | {"load_entropy": load_entropy_S[look], "router_entropy": self.router_entropy_S[look]}
-            | {"dead": int((self.share_SE[look] == 0).sum()), "validation_loss": self.loss_S[look]}
-            | {"added": self.balancing_S[look]}
+            | {"dead": int((self.share_SE[look] == 0).sum()), "router_entropy": self.router_entropy_S[look]}
+            | {"validation_loss": self.loss_S[look], "added": self.balancing_S[look]}
             for look, step in enumerate(self.steps)
         ]
 
