@@ -277,6 +277,12 @@ def test_task_code_hint_and_solution_stand_in_the_page_without_scripts(place: Pa
     assert "The first check downloads 8.1 MB" in section.text
 
 
+@pytest.mark.parametrize(("option", "title"), {"": "Exercise: Twice", " number=3": "3. Twice"}.items())
+def test_an_exercise_is_named_as_one_or_by_its_number(option: str, title: str, place: Path) -> None:
+    (shown_title,) = shown(f"{{{{ exercise twice-it{option} }}}}").select(".admonition-title")
+    assert next(shown_title.stripped_strings) == title
+
+
 def test_code_that_looks_like_html_stays_text_and_inside_its_script(place: Path) -> None:
     hostile = "'</script><img src=x onerror=\"y()\"> & {{ figure x }} $x^2$'"
     path = place / "figures/exercises/twice_it.py"

@@ -89,7 +89,7 @@ def markdown(exercise: Exercise, number: str, cell: str) -> str:
     return frames.rendered(
         "exercise.md",
         name=exercise.name,
-        title=Markup(f"{number}. {exercise.title}" if number else exercise.title),
+        title=Markup(f"{number}. {exercise.title}" if number else f"Exercise: {exercise.title}"),
         task=Markup(exercise.task),
         hint=Markup(exercise.hint.comment),
         solution=Markup(exercise.solution.code),
