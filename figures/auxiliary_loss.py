@@ -92,13 +92,12 @@ def words(rows: Rows) -> Words:
 
 def chart(rows: Rows, size: Size) -> Chart:
     width = size.width - 54 if size.narrow else 266
-    bars = shares(size).properties(width=width, height=150)
+    bars = shares().properties(width=width, height=150)
     left = alt.vconcat(bars, pushes().properties(width=width, height=90), spacing=10)
-    right = curves(size).properties(width=width if size.narrow else 240, height=190 if size.narrow else 250)
+    right = curves().properties(width=width if size.narrow else 240, height=190 if size.narrow else 250)
     both = alt.vconcat(left, right, spacing=18) if size.narrow else alt.hconcat(left, right, spacing=22)
     both = both.resolve_scale(color="independent", strokeDash="independent", x="independent")
-    whole = alt.vconcat(readout(size), both, spacing=10, data=alt.NamedData("table"))
-    return whole.add_params(*params())
+    return alt.vconcat(readout(size), both, spacing=10, data=alt.NamedData("table")).add_params(*params())
 
 
 def params() -> list[alt.Parameter]:
@@ -113,7 +112,7 @@ def params() -> list[alt.Parameter]:
     return [*states, alt.param(name="counted", value=1, bind=counted)]
 
 
-def shares(size: Size) -> Chart:
+def shares() -> Chart:
     """f and P of each expert side by side, and the even share of each: where k counts, f is k times its share."""
     base = alt.Chart().transform_filter(HERE)
     looks: dict[str, dict[str, Any]] = {
@@ -157,10 +156,11 @@ def pushes() -> Chart:
     sign = alt.condition("datum.push > 0", alt.value(colour("plus")), alt.value(colour("minus")))
     turned = alt.condition("datum.push > 0", alt.value("triangle-up"), alt.value("triangle-down"))
     shafts = base.mark_bar(width=4).encode(x=x, y=y, color=sign).properties(name="part_gradient")
+    pushed = alt.condition("abs(datum.push) > 0.0005", alt.value(1), alt.value(0))
+    tooltip = ["expert:O", alt.Tooltip("push:Q", format="+.3f")]
     heads = (
-        base.transform_filter("abs(datum.push) > 0.0005")
-        .mark_point(size=90, opacity=1)
-        .encode(x=x, y=y, color=sign, shape=turned, tooltip=["expert:O", alt.Tooltip("push:Q", format="+.3f")])
+        base.mark_point(size=90)
+        .encode(x=x, y=y, color=sign, shape=turned, opacity=pushed, tooltip=tooltip)
         .properties(name="part_gradient_heads")
     )
     room = (  # of all states, so that arrows can be compared
@@ -176,7 +176,7 @@ def pushes() -> Chart:
     return alt.layer(room, shafts, heads)
 
 
-def curves(size: Size) -> Chart:
+def curves() -> Chart:
     """The loss over the tilt of P, with the load kept, taken along, or turned against it; and where the dials stand."""
     ways = {
         ALONE: "datum.load_tilt == load_tilt",

@@ -15,6 +15,7 @@ from moedocs.engine import auxiliary_loss, load, softmax_top_k
 from moedocs.engine.balance import importance_loss, load_loss, z_loss
 from moedocs.engine.noise import load_probability, noisy_top_k
 from moedocs.engine.specimens import constant_mean, constant_sum
+from moedocs.lab import records
 from moedocs.lab.fingerprint import ROOT
 from moedocs.site import cells, figures
 from moedocs.site.figure import Rows, cell_path, paths
@@ -182,3 +183,37 @@ def test_importance_and_load_are_two_losses_and_both_have_a_slope() -> None:
     for loss in (importance_loss, load_loss):
         (gradient_TE,) = torch.autograd.grad(loss(routing), logits_TE, retain_graph=True)
         assert gradient_TE.abs().max() > 1e-5
+
+
+@pytest.fixture(scope="module")
+def layers() -> Rows:
+    """The rows of the second figure: trained layers."""
+    return figures.rounded(figure_of(paths(ROOT)["loss-against-load"]).data())
+
+
+def test_each_trained_layer_has_the_loss_that_the_engine_gives_for_its_shares_and_probabilities(layers: Rows) -> None:
+    arms = records.load("balance").results["arms"]
+    run = arms["bias/k1"][2]
+    (row,) = [row for row in layers if row["rule"] == "bias" and row["top_k"] == 1 and row["training_step"] == 300
+              and row["seed"] == 2 and row["layer"] == 3]  # fmt: skip
+    share_E, p_E = (torch.tensor(run[name][-1][2]) for name in ("share", "probability"))
+    routing = softmax_top_k(p_E.log()[None], 1)
+    assert row["loss"] == pytest.approx(auxiliary_loss(routing, share_E=share_E / share_E.sum()).item(), rel=1e-3)
+    assert row["imbalance"] == pytest.approx(8 * max(run["share"][-1][2]))
+    assert len(layers) == 5 * 2 * 3 * 5 * 4
+
+
+def test_what_the_page_says_of_the_trained_layers_holds(layers: Rows) -> None:
+    module, summary = figure_of(paths(ROOT)["loss-against-load"]), records.load("balance").results["summary"]
+    facts = {name: quantity.value for name, quantity in module.facts(layers).items()}
+    assert facts["bias-least"] < 0.9 < 1.1 < facts["bias-most"]
+    assert 1 < facts["auxiliary-0.01-least"] < facts["auxiliary-0.01-most"] < facts["none-least"]
+    assert facts["lowest-share"] > 1.3 / 8
+    assert facts["z-raises"] == facts["layers"] == 12
+    plain = [arm for arm in summary if arm.endswith("/k1") and "sigmoid" not in arm]
+    others = set(plain) - {"auxiliary-1/k1", "importance+load/k1", "expert-choice/k1"}
+    worst = max(summary[arm]["validation_loss"]["most"] for arm in others)
+    assert summary["auxiliary-1/k1"]["validation_loss"]["least"] > worst
+    for arm in ("z/k1", "constant/k1"):
+        ends = summary[arm]["largest_share"]
+        assert ends["least"] < summary["none/k1"]["largest_share"]["mean"] < ends["most"]
