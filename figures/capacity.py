@@ -17,7 +17,7 @@ seed = crowding.SEED
 records = ("balance",)
 sources = ("switch-2021", "gshard-2020")
 
-POLICIES = {"order": "first come, first served", "probability": "highest weight first", "random": "at random"}
+POLICIES = {"order": "in order", "probability": "by weight", "random": "at random"}
 PLACE = "by place in the"
 OPENS_WITH: dict[str, Any] = {
     "num_experts": 8,
@@ -175,7 +175,8 @@ def bars(size: Size) -> Chart:
     tips += [("slots:Q", "slots"), ("expected:Q", "expected load")]
     slots = base.mark_bar(filled=False, stroke=colour("idle"), strokeDash=[3, 3]).encode(y="slots:Q")
     kept = base.mark_bar(color=colour("active")).encode(y=y)
-    over = base.transform_filter("datum.dropped > 0").mark_bar(fill=HATCH, stroke=colour("dropped"), strokeWidth=1)
+    over = base.mark_bar(fill=HATCH, stroke=colour("dropped"), strokeWidth=1)
+    seen = alt.condition("datum.dropped > 0", alt.value(1), alt.value(0))
     expected = base.transform_filter("datum.sequence == 1 || group == 'sequence'").mark_tick(
         color=colour("ink"), thickness=3, stroke=colour("paper"), strokeWidth=1, width=alt.RelativeBandSize(0.6)
     )
@@ -186,7 +187,7 @@ def bars(size: Size) -> Chart:
     layers = {
         "part_empty": slots,
         "part_load_part_kept": kept,
-        "part_load_part_dropped": over.encode(y="kept:Q", y2="tokens:Q"),
+        "part_load_part_dropped": over.encode(y="kept:Q", y2="tokens:Q", opacity=seen),
         "part_expected": expected.encode(y="expected:Q"),
         "hover": hover,
     }
@@ -254,7 +255,9 @@ def who(size: Size) -> Chart:
     return (
         alt.hconcat(
             quarters("place", place, ("first", "", "", "last"), width),
-            quarters("weight", weight, ("lowest", "", "", "highest"), width),
+            quarters(
+                "weight", weight, ("low", "", "", "high") if size.narrow else ("lowest", "", "", "highest"), width
+            ),
             spacing=16,
         )
         .resolve_scale(y="shared")
