@@ -120,6 +120,11 @@ def test_symbols_of_running_text_alone_are_listed_at_the_end_of_the_page() -> No
     assert converted("No $x$ has a name.").select(".moe-where, moe-symbols") == []
 
 
+def test_a_list_has_its_symbols_in_the_order_in_which_they_are_written() -> None:
+    soup = converted(r"$$\sym{capacity}{C} = \frac{\sym{tokens}{T}\,\sym{top-k}{k}}{\sym{experts}{N}}$$")
+    assert listed(soup) == [["capacity", "tokens", "top-k", "experts"]]
+
+
 def test_a_symbol_of_a_list_names_the_parts_that_it_lights() -> None:
     soup = converted(r"$$\sym{share}{f_i} \sym{experts}{N}$$")
     share, experts = soup.select(".moe-where__sign")

@@ -39,8 +39,9 @@ def _symbol(name: str, *, tex: str, words: str, lights: Iterable[str] = ()) -> S
 
 
 def used(html: str) -> list[str]:
-    """Names of the symbols that a rendered formula marks, each once, in order."""
-    return list(dict.fromkeys(re.findall(rf'{MARK}="([^"]*)"', html)))
+    """Names of the symbols that a rendered formula marks, each once, in the order of its TeX, which stands in it."""
+    names = set(re.findall(rf'{MARK}="([^"]*)"', html))
+    return sorted(names, key=lambda name: (html.find(f"\\sym{{{name}}}"), name))
 
 
 def unknown(names: Iterable[str]) -> tuple[str, str] | None:

@@ -61,16 +61,13 @@ def _near(key: str) -> str:
 def marked(names: tuple[str, ...], links: Any) -> str:
     """The words as a link to the glossary, with what browser/tips.js shows of it; `links` is MkDocs' own processor."""
     term, words = asked(names)
-    link = f'<a class="moe-term" href="{escape(_way(PAGE, links))}#{term.key}">{escape(words)}</a>'
-    told = {"name": term.name, "text": term.text} | _explained(term, links)
+    link = f'<a class="moe-term" href="{escape(_way(PAGE, links)[0])}#{term.key}">{escape(words)}</a>'
+    told = {"name": term.name, "text": term.text}
+    to, title = _way(term.page, links)
+    if to not in ("", "./"):  # the reader is not there yet
+        told |= {"page": to, "title": title}
     data = "".join(f' data-{key}="{escape(value)}"' for key, value in told.items())
     return f"<moe-term{data}>{link}</moe-term>"
-
-
-def _explained(term: Term, links: Any) -> dict[str, str]:
-    """Where a page explains it, unless that is the page the reader is on."""
-    to = _way(term.page, links)
-    return {"page": to} if to not in ("", "./") else {}
 
 
 def glossary(links: Any) -> str:
@@ -80,16 +77,14 @@ def glossary(links: Any) -> str:
 
 
 def _entry(term: Term, links: Any) -> str:
-    to = _way(term.page, links)
-    more = (
-        f' <a href="{escape(to)}">Where it is explained<span class="moe-live">: {escape(term.name)}</span></a>'
-        if to
-        else ""
-    )
+    to, title = _way(term.page, links)
+    more = f' See <a href="{escape(to)}">{escape(title)}</a>.' if to else ""
     return f'<div id="{term.key}"><dt>{escape(term.name)}</dt><dd>{escape(term.text)}{more}</dd></div>'
 
 
-def _way(source: str, links: Any) -> str:
-    """The way from the page to the one with this source below docs/; empty where there is none."""
+def _way(source: str, links: Any) -> tuple[str, str]:
+    """The way from the page to the one with this source below docs/, and its title; empty where there is none."""
     file = links.files.get_file_from_path(source) if links and source else None
-    return "" if file is None else str(file.url_relative_to(links.file))
+    if file is None:
+        return "", ""
+    return file.url_relative_to(links.file), (file.page and file.page.title) or "Where it is explained"

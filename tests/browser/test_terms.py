@@ -45,7 +45,7 @@ def chart(rows: Rows, size: Size) -> Chart:
     base = alt.Chart(alt.NamedData("table")).transform_calculate(high="datum.share * times")
     bars = base.mark_bar(color=colour("active")).encode(x="expert:O", y="high:Q").properties(name="part_load")
     dots = base.mark_line(color=colour("router")).encode(x="expert:O", y="even:Q").properties(name="part_probability")
-    rule = base.mark_rule().encode(y="even:Q")
+    rule = base.mark_rule().encode(y="even:Q") + base.mark_text(text="said").properties(name="readout")
     times = alt.param(name="times", value=1, bind=alt.binding_range(min=1, max=3, step=1, name="Times"))
     return alt.layer(bars, dots, rule).add_params(times).properties(width=size.width - 80, height=120)
 '''
@@ -70,10 +70,13 @@ LIT = "() => [...document.querySelectorAll('.is-lit')].map(one => one.dataset.sy
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site of two pages with the glossary, and one figure whose parts have names."""
+    """A site of three pages with the glossary, and one figure whose parts have names."""
     pages = {"index.md": PAGE, "reference/glossary.md": (ROOT / "docs/reference/glossary.md").read_text("utf-8")}
+    pages["training/capacity.md"] = "# Full experts\n"
     root = copies.copied(tmp_path_factory.mktemp("terms") / "copy", (), pages)
     (root / "figures" / "lit.py").write_text(FIGURE)
+    settings = (root / "mkdocs.yml").read_text("utf-8").replace("training/", "Full experts: training/")
+    (root / "mkdocs.yml").write_text(settings, "utf-8")
     shutil.copytree(ROOT / "docs/stylesheets", root / "docs/stylesheets")
     with serving(root / "site") as address:
         status, said = copies.run(root, "mkdocs", "build", SITE_URL=address)
@@ -155,7 +158,7 @@ def test_by_keyboard_a_term_shows_its_tip_and_leads_to_the_glossary(visit_small:
     expect(tip(page)).to_be_visible()
     expect(link).to_have_accessible_description(f"Dropped token. {terms()['drop'].text}")
     page.keyboard.press("Tab")  # into the tip
-    expect(tip(page).get_by_role("link", name="In the glossary")).to_be_focused()
+    expect(tip(page).get_by_role("link", name="Full experts")).to_be_focused()
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(f"{GLOSSARY}#drop$"))
@@ -181,6 +184,7 @@ def test_a_first_tap_shows_a_tip_inside_of_the_window_and_its_link_leads_on(visi
     expect(tip(page)).to_contain_text(terms()["capacity-factor"].text)
     expect_inside(page, tip(page))
     assert GLOSSARY not in page.url
+    expect(tip(page).get_by_role("link")).to_have_text(["Full experts", "In the glossary"])  # the page by its title
     tip(page).get_by_role("link", name="In the glossary").tap()
     expect(page).to_have_url(re.compile(f"{GLOSSARY}#capacity-factor$"))
 
@@ -226,6 +230,7 @@ def test_pointing_at_a_symbol_says_what_it_is_and_lights_it_in_formulae_list_and
     assert layers
     assert not [one for one in layers if "part_load" in one]
     assert [one for one in layers if "part_probability" in one]
+    assert not [one for one in layers if "readout" in one]  # what the figure says in words stays readable
     page.keyboard.press("Escape")
     expect(tip(page)).to_have_count(0)
     assert page.evaluate(LIT) == []

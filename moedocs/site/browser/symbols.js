@@ -99,7 +99,7 @@ function wish(changes) {
 /** Rules hold for a chart that is drawn while they are there, too. */
 function rules(parts) {
   if (!parts) return '';
-  const others = `g[class*="role-mark"]:not(${parts}, :is(${parts}) *, :has(${parts}))`;
+  const others = `g[class*="role-mark"]:not(${parts}, :is(${parts}) *, :has(${parts}), [class*="readout"])`;
   return `@media screen { moe-figure:has(svg :is(${parts})) svg ${others} { opacity: 0.16; } }`;
 }
 

@@ -82,9 +82,9 @@ export class Term {
   constructor(home) {
     this.link = home.querySelector('a');
     this.tip = new Tip(home);
-    const {name, text, page} = home.dataset;
+    const {name, text, page, title} = home.dataset;
     this.tip.words.append(element('strong', {textContent: `${name[0].toUpperCase()}${name.slice(1)}.`}), ` ${text}`);
-    if (page) this.tip.links.append(element('a', {href: page, textContent: 'Where it is explained'}));
+    if (page) this.tip.links.append(element('a', {href: page, textContent: title}));
     this.tip.links.append(element('a', {href: this.link.href, textContent: 'In the glossary'}));
     this.link.setAttribute('aria-describedby', this.tip.words.id);
     this.#listen(home);
