@@ -8,6 +8,7 @@ from moedocs.charts import Chart, Size
 from moedocs.charts.two_runs import EXPERTS, LOOKS, F, P, measured, side_by_side
 from moedocs.cost import Quantity
 from moedocs.lab.records import load
+from moedocs.lite import learning
 from moedocs.site.figure import Rows, Step, Words
 
 title = "Collapse lab: two rules side by side"
@@ -138,8 +139,21 @@ def facts(rows: Rows) -> dict[str, Quantity]:
         "behind": Quantity(sum(behind), "count", "seeds that end behind the auxiliary loss when nothing balances"),
         "seeds": Quantity(len(behind), "count", "starting points"),
         "dead": Quantity(dead, "count", "experts without a token at any look, in any layer of any run"),
+        **of_the_cell(),
         "runs": Quantity(sum(map(len, result()["arms"].values())), "count", "trainings: rules, one or two experts"),
     }
+
+
+def of_the_cell() -> dict[str, Quantity]:
+    """What the cell's small trainings come to, without a rule and with the auxiliary loss."""
+    found = {}
+    for rule, weight in (("none", 0.0), ("auxiliary", 0.1), ("auxiliary", 1.0), ("bias", 0.01)):
+        ends = [learning.train(learning.config_of(rule, weight, 1), seed=seed).rows()[-1] for seed in (0, 1, 2)]
+        dead, errors = [row["dead"] for row in ends], [float(row["validation_loss"]) for row in ends]
+        words = f"the cell, {rule} {weight:g}, seeds 0 to 2"
+        found[f"cell-{rule}-{weight:g}-dead"] = Quantity(sum(dead), "count", f"experts without a token, all of {words}")
+        found[f"cell-{rule}-{weight:g}-error"] = Quantity(sum(errors) / 3, "ratio", f"mean squared error, {words}")
+    return found
 
 
 def apart(values: list[float]) -> float:

@@ -4,7 +4,7 @@ Tokens come in as many kinds as there are experts, and each kind wants a matrix 
 served only by an expert that serves its kind alone. All tokens share a part, as hidden states do: that is what makes a
 random router send most of them to few experts.
 
-Shapes: T tokens · D numbers of a token · E num_experts · M kinds of token · S looks
+Shapes: T tokens · D numbers of a token · E num_experts · M kinds of token · S looks · n tokens of one expert
 """
 
 from collections.abc import Iterable, Sequence
@@ -45,11 +45,11 @@ class Weights:
     """What is learned: a router, and experts of one matrix each; gradients of them have the same shape."""
 
     router_DE: Doubles
-    experts_DED: Doubles
+    experts_EDD: Doubles
 
     @property
     def parts(self) -> tuple[Doubles, Doubles]:
-        return self.router_DE, self.experts_DED
+        return self.router_DE, self.experts_EDD
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,27 +121,35 @@ class Task:
 
 def _drawn(num_experts: int, generator: Generator) -> Weights:
     router_DE = generator.normal(size=(WIDTH, num_experts)) * WIDTH**-0.5
-    return Weights(router_DE, generator.normal(size=(WIDTH, num_experts, WIDTH)) * WIDTH**-0.5)
+    return Weights(router_DE, generator.normal(size=(num_experts, WIDTH, WIDTH)) * WIDTH**-0.5)
 
 
 def passed(weights: Weights, x_TD: Doubles, wanted_TD: Doubles, config: RoutingConfig, bias_E: Doubles) -> Pass:
-    """Squared error of the weighted sum of experts, plus the balancing loss, and the gradient of both."""
-    (num_tokens, width), num_experts = x_TD.shape, config.num_experts
+    """Squared error of the weighted sum of experts, plus the balancing loss, and the gradient of both.
+
+    Each expert computes its own tokens and no others, so that one nobody chose costs nothing, and learns nothing.
+    """
     logits_TE = x_TD @ weights.router_DE
     probs_TE = _softmax(logits_TE)
     chosen_TE = route(logits_TE, config, bias_E=bias_E if config.balance.bias_rate else None).map_TE
     shared = config.renormalise and config.router != "expert-choice"
     weights_TE = _softmax(np.where(chosen_TE, logits_TE, -np.inf)) if shared else probs_TE * chosen_TE
-    answers_TED = (x_TD @ weights.experts_DED.reshape(width, -1)).reshape(num_tokens, num_experts, width)
-    error_TD = (weights_TE[:, None] @ answers_TED)[:, 0] - wanted_TD
 
-    slope_TD = 2 * error_TD / error_TD.size
-    slope_TED = weights_TE[:, :, None] * slope_TD[:, None]
-    experts_DED = (x_TD.T @ slope_TED.reshape(num_tokens, -1)).reshape(width, num_experts, width)
-    slope_TE = (answers_TED @ slope_TD[:, :, None])[:, :, 0] * chosen_TE  # by weight: whom nobody chose has none
+    tokens = [np.flatnonzero(chosen_T) for chosen_T in chosen_TE.T]
+    answers = [x_TD[own] @ expert_DD for own, expert_DD in zip(tokens, weights.experts_EDD, strict=True)]
+    error_TD = -wanted_TD
+    for expert, (own, answer_nD) in enumerate(zip(tokens, answers, strict=True)):
+        error_TD[own] += weights_TE[own, expert, None] * answer_nD
+
+    slope_TD, slope_TE = 2 * error_TD / error_TD.size, np.zeros_like(probs_TE)  # by answer, and by weight
+    experts_EDD = np.zeros_like(weights.experts_EDD)
+    for expert, (own, answer_nD) in enumerate(zip(tokens, answers, strict=True)):
+        slope_nD = slope_TD[own]
+        slope_TE[own, expert] = (answer_nD * slope_nD).sum(1)
+        experts_EDD[expert] = x_TD[own].T @ (weights_TE[own, expert, None] * slope_nD)
     through_TE = _through_softmax(weights_TE if shared else probs_TE, slope_TE)
     balancing, balance_TE = balanced(logits_TE, probs_TE, chosen_TE, config.balance)
-    gradients = Weights(x_TD.T @ (through_TE + balance_TE), experts_DED)
+    gradients = Weights(x_TD.T @ (through_TE + balance_TE), experts_EDD)
     return Pass(float(np.square(error_TD).mean()), balancing, chosen_TE, probs_TE, gradients)
 
 
