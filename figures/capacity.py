@@ -151,7 +151,7 @@ def shown() -> Chart:
         )
         .transform_calculate(even=factor)
         .transform_calculate(slots=f"{own} && isValid(datum.capacity) ? datum.capacity : {rounded}")
-        .transform_filter(f"{own} ? datum.draw == draw : {expectation}")
+        .transform_filter(f"{own} ? !isValid(datum.draw) || datum.draw == draw : {expectation}")
         .transform_calculate(
             parts=f"!{own} ? [0] : {split} ? {parts} : [datum.load]", sequence=f"{split} ? [1, 2, 3, 4] : [1]"
         )
@@ -209,11 +209,12 @@ def readout(size: Size) -> Chart:
     ]
     if size.narrow:
         lines = [line.replace(" in this draw", "").replace(" and ", ", ").replace(" of them", "") for line in lines]
-    else:
+    short = f"[{lines[0]}, {lines[2]}]"
+    if not size.narrow:
         lines = [f"{lines[0]} + ' · ' + {lines[1]}", lines[2]]
     of = f"{ {name: note(name, size) for name in TRAINED} }[datum.router]"
-    whole, short = (f"[{', '.join(said)}]" for said in (lines, [lines[0], lines[-1]]))
-    said = f"!isValid(datum.low) ? {short} : datum.router == '{BY_SKEW}' ? {whole} : [{', '.join((*lines, of))}]"
+    whole, noted = f"[{', '.join(lines)}]", f"[{', '.join((*lines, of))}]"
+    said = f"!isValid(datum.low) ? {short} : datum.router == '{BY_SKEW}' ? {whole} : {noted}"
     return (
         shown()
         .transform_aggregate(

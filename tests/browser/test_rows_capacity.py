@@ -217,6 +217,7 @@ def test_L4_the_cell_redraws_the_figure_with_the_readers_own_router_and_policy(v
     dropped = sum(max(0, row["load"] - slots) for row in table) / 512
     assert f"Dropped {dropped:.1%}" in words(figure)
     assert f"{slots} slots an expert" in words(figure)
+    assert "NaN" not in words(figure)
     unsure = heights(figure, "by_weight_layer_0")
     shares = [table[0][f"weight_{quarter}"] for quarter in (1, 2, 3, 4)]
     assert unsure[0] / sum(unsure) == pytest.approx(shares[0] / sum(shares), abs=0.05)
