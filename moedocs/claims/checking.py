@@ -19,7 +19,7 @@ from moedocs.claims.found import Found, as_json
 from moedocs.claims.ledger import Claim, LedgerError
 from moedocs.files import write_whole
 from moedocs.lab import records
-from moedocs.lab.fingerprint import ROOT, fingerprint
+from moedocs.lab.fingerprint import ROOT, fingerprint, sources
 
 PACKAGES = ("torch", "numpy")
 
@@ -58,6 +58,11 @@ def inputs(claim: Claim) -> str:
     texts = [records.path_of(name) for name in read]
     parts += [text.read_text("utf-8") if text.is_file() else "" for text in texts]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def closure_of(claim: Claim) -> list[Path]:
+    """The files whose change makes the claim's check run again, records aside."""
+    return sources(_path(claim), "moedocs.claims.found")
 
 
 def recorded(path: Path) -> tuple[str, ...]:

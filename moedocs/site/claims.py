@@ -22,6 +22,7 @@ from moedocs.site.references import references
 
 TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
 CODE = re.compile(r"`([^`]+)`")
+SUBSCRIPT = re.compile(r"\b([A-Za-z])_([a-z])\b")
 PLACE = re.compile(r"\{(\w+)(?::(\d+))?\}")
 
 
@@ -124,8 +125,12 @@ def _parts(claim: Claim, results_file: Path) -> dict[str, Any]:
 
 @cache
 def _inline(text: str) -> Markup:
-    """Plain words, in which `ticks` hold code."""
-    return Markup(CODE.sub(r"<code>\1</code>", escape(text.strip(), quote=False)))
+    """Plain words, in which `ticks` hold code and f_i is f with an index."""
+    return Markup(_indexed(CODE.sub(r"<code>\1</code>", escape(text.strip(), quote=False))))
+
+
+def _indexed(html: str) -> str:
+    return SUBSCRIPT.sub(r"<i>\1<sub>\2</sub></i>", html)
 
 
 def _source(key: str, place: str) -> Markup:
@@ -141,4 +146,4 @@ def sentence(found: Found) -> Markup:
         title = escape(f"{wording.exact(quantity)}: {quantity.formula}", quote=True)
         return f'<data class="moe-value" value="{quantity.value}" title="{title}">{escape(text)}</data>'
 
-    return Markup(PLACE.sub(one, escape(found.sentence, quote=False)))
+    return Markup(PLACE.sub(one, _indexed(escape(found.sentence, quote=False))))
