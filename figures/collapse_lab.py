@@ -1,5 +1,6 @@
 """Two trainings side by side, under two balancing rules: whom the router chose, how sure it was, what it cost."""
 
+from functools import cache
 from typing import Any
 
 import altair as alt
@@ -59,6 +60,7 @@ steps = (
 )
 
 
+@cache
 def result() -> dict[str, Any]:
     return load("balance").results
 
