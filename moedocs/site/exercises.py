@@ -108,6 +108,6 @@ def cell(exercise: Exercise, src: str, megabytes: float) -> str:
         name=exercise.name,
         src=src,
         code=Markup("\n".join(lines) + "\n"),
-        data=Markup(exercise.as_json().replace("<", "\\u003c")),
+        data=exercise.as_json(),
         megabytes=f"{megabytes:.1f}",
     )
