@@ -19,7 +19,7 @@ from moedocs.claims.ledger import LedgerError
 from moedocs.cli import main
 from moedocs.cost import wording
 from moedocs.lab.fingerprint import ROOT
-from moedocs.site import build, claims, markdown
+from moedocs.site import assets, build, claims, markdown
 from moedocs.site.bibliography import papers
 from moedocs.site.references import references
 from tests.test_site import made
@@ -112,10 +112,10 @@ def test_a_check_that_fails_stops_the_build_with_its_name(monkeypatch: pytest.Mo
     with_check(monkeypatch, "losses.lopsided")
     copy = Path(str(found).replace("claims.json", "failing.json"))
     copy.write_text(found.read_text("utf-8"), "utf-8")
-    monkeypatch.setattr(build.checking.bring_up_to_date, "__defaults__", (copy,))
+    monkeypatch.setattr(checking.bring_up_to_date, "__defaults__", (copy,))
     monkeypatch.setattr(build, "LOCK", copy.with_suffix(".lock"))
     monkeypatch.setattr(build, "make_figures", lambda names: [])
-    monkeypatch.setattr(build.assets, "bring_assets", lambda root: None)
+    monkeypatch.setattr(assets, "bring_assets", lambda root: None)
     monkeypatch.setattr(build, "check_pages", lambda: [])
     (told,) = build.bring_up_to_date()
     assert told == f"claim laux-formula: its check losses.lopsided no longer holds; it found: {honest.told}"
