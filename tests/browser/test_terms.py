@@ -75,11 +75,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     pages["training/capacity.md"] = "# Full experts\n"
     root = copies.copied(tmp_path_factory.mktemp("terms") / "copy", (), pages)
     (root / "figures" / "lit.py").write_text(FIGURE)
-    settings = (root / "mkdocs.yml").read_text("utf-8").replace("training/", "Full experts: training/")
-    (root / "mkdocs.yml").write_text(settings, "utf-8")
     shutil.copytree(ROOT / "docs/stylesheets", root / "docs/stylesheets")
     with serving(root / "site") as address:
-        status, said = copies.run(root, "mkdocs", "build", SITE_URL=address)
+        settings = (root / "mkdocs.yml").read_text("utf-8").replace("http://127.0.0.1:8000/", address)
+        (root / "mkdocs.yml").write_text(settings.replace("training/", "Full experts: training/"), "utf-8")
+        status, said = copies.run(root, "mkdocs", "build")
         assert status == 0, said
         yield Site(root / "site", address)
 
@@ -321,16 +321,30 @@ def violations(page: Page) -> list[str]:
     return [f"{one['id']}: {node['target']} {node['failureSummary']}" for one in found for node in one["nodes"]]
 
 
-def test_symbols_on_the_page_of_the_glossary_and_back_without_a_reload(visit: Visitor) -> None:
-    page = visit(GLOSSARY)
+def test_going_on_and_back_without_a_reload_leaves_nothing_lit_and_all_alive(visit_small: Visitor) -> None:
+    page = visit_small("")
     sign(page, "share").click()
     assert set(page.evaluate(LIT)) == {"share"}
     page.evaluate("window.same = true")
-    page.evaluate(FOLLOW, visit.site.address + "reference/routing/")
-    expect(page.locator("h1")).to_contain_text("Routing")
-    page.go_back()
+    page.evaluate(FOLLOW, visit_small.site.address + GLOSSARY)
+    expect(page.locator("h1")).to_contain_text("Glossary")
     sign(page, "share")
     assert page.evaluate(LIT) == []
-    term(page, "auxiliary-loss").hover()
-    expect(tip(page)).to_contain_text(terms()["auxiliary-loss"].text)
+    page.go_back()
+    expect(page.locator("h1")).to_contain_text("A page")
+    term(page, "drop").hover()
+    expect(tip(page)).to_contain_text(terms()["drop"].text)
+    sign(page, "probability").click()
+    assert set(page.evaluate(LIT)) == {"probability"}
     assert page.evaluate("window.same")
+
+
+def test_the_glossary_of_the_site_leads_from_its_formula_to_its_terms(visit: Visit) -> None:
+    page = visit(GLOSSARY)
+    sign(page, "share").click()
+    assert set(page.evaluate(LIT)) == {"share"}
+    link = term(page, "auxiliary-loss")
+    link.hover()
+    expect(tip(page)).to_contain_text(terms()["auxiliary-loss"].text)
+    link.click()
+    expect(page.locator("#auxiliary-loss")).to_be_in_viewport()
