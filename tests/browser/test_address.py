@@ -122,7 +122,7 @@ def test_back_and_forward_within_a_page_bring_the_figure_along(visit: Visit) -> 
     figure = live_figure(page, "capacity")
     slide(figure, "num_experts", "End")
     slide(figure, "num_tokens", "End")  # still to be written when the link is followed
-    before = (values(figure), marks(figure))
+    before = (values(figure), laid_out(figure))
     page.evaluate(FOLLOW, page.evaluate("`#${document.querySelector('article h2[id]').id}`"))
     page.wait_for_function("() => location.hash !== ''")
     figure.get_by_role("button", name="Reset").click()
@@ -130,7 +130,7 @@ def test_back_and_forward_within_a_page_bring_the_figure_along(visit: Visit) -> 
     page.go_back()
     comes_to(page, {"capacity.num_experts": "16", "capacity.num_tokens": "1024"})
     expect(figure.locator("label", has_text="Experts").locator("output")).to_have_text("16")
-    assert (values(figure), marks(figure)) == before
+    assert (values(figure), laid_out(figure)) == before
     page.go_forward()
     comes_to(page, {})
     expect(figure.locator("label", has_text="Experts").locator("output")).to_have_text("8")

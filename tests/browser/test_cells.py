@@ -60,7 +60,7 @@ def test_the_recorded_output_stands_there_before_anything_is_loaded(visit: Visit
 
 
 def test_the_cell_prints_what_cpython_prints_and_redraws_the_figure(cell: Locator) -> None:
-    changed = CODE.replace("num_tokens, skew = 64, 0.0", "num_tokens, skew = 256, 1.0").replace("top_k=2", "top_k=1")
+    changed = CODE.replace("policy = 64, 0.0", "policy = 256, 1.0").replace("top_k=2", "top_k=1")
     assert changed != CODE
     printed, table = computed(changed)
     figure = live_figure(cell.page, "capacity")
@@ -69,7 +69,7 @@ def test_the_cell_prints_what_cpython_prints_and_redraws_the_figure(cell: Locato
     assert printed.strip() in shown
     assert "shows your result" in shown
     drawn = rows(figure)
-    for column in ("load", "dropped", "expected_dropped"):
+    for column in ("load", "expected_load", "expected_share"):
         assert [row[column] for row in drawn] == pytest.approx([row[column] for row in table])
     assert marks(figure) != before
     expect(figure.locator(".moe-badge")).to_have_text("your own run")
