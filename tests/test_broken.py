@@ -36,7 +36,7 @@ PATIENCE = 300  # seconds
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository, in order and built."""
-    root = copies.copied(tmp_path_factory.mktemp("sound") / "copy", ("collapse-lab", "cost"), PAGES)
+    root = copies.copied(tmp_path_factory.mktemp("sound") / "copy", ("collapse_lab", "cost"), PAGES)
     (root / "figures" / "two.py").write_text(FIGURE)
     status, said = run(root, "mkdocs", "build")
     assert status == 0, said
@@ -157,6 +157,18 @@ def test_builds_at_once_all_succeed_and_make_what_one_makes(root: Path, sound: P
     assert site(root) == site(root / "elsewhere") == site(sound)
 
 
+def test_a_figure_that_was_renamed_is_no_longer_published_under_its_old_name(root: Path) -> None:
+    (root / "figures" / "two.py").rename(root / "figures" / "three.py")
+    page = root / "docs" / "two.md"
+    page.write_text(page.read_text("utf-8").replace("{{ figure two }}", "{{ figure three }}"))
+    assert run(root, "moedocs", "build")[0] == 0
+    assert {folder.name for folder in (root / "docs" / "assets" / "figures").iterdir()} == {
+        "collapse-lab",
+        "cost",
+        "three",
+    }
+
+
 def test_a_build_waits_for_another_that_makes_the_figures_and_says_so(root: Path) -> None:
     with FileLock(unbuilt(root) / ".cache" / "build.lock"):
         second = start(root, "moedocs", "build")
@@ -176,7 +188,8 @@ def test_a_damaged_record_is_refused_in_one_line_that_names_the_command(root: Pa
     lines = [line for line in said.splitlines() if "balance" in line and "figure/s" not in line]
     assert status == 1
     reason = r"figures/records/balance\.json: damaged, .*recompute it with: python -m moedocs lab run balance"
-    figure, value = lines
+    figure, *claims, value = lines
+    assert all(re.search(rf"{reason}", line) for line in claims), claims
     assert re.fullmatch(
         rf"figures/collapse_lab\.py:\d+: {reason} \(figure 'collapse-lab', on docs/training\.md:3\)", figure
     )

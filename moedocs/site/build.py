@@ -30,6 +30,8 @@ def bring_up_to_date(names: tuple[str, ...] = ()) -> list[str]:
 
 def make_figures(names: tuple[str, ...] = (), root: Path = ROOT) -> list[figures.Failure]:
     """Build every figure that is out of date, with a bar; one that fails does not keep the others."""
+    if not names:
+        figures.forget_removed(figures.FOLDER, root)
     stale = figures.out_of_date(names, figures.FOLDER, root)
     failures = []
     bar = tqdm(stale.items(), desc="figures", unit="figure", leave=False, disable=not stale)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import time
 import traceback
 from dataclasses import asdict, dataclass
@@ -104,6 +105,13 @@ def build(name: str, path: Path, folder: Path = FOLDER, root: Path = ROOT) -> Fa
     hashes = {file: files.digest(text.encode()) for file, text in outputs.items()}
     files.write(folder / name / "manifest.json", files.dumps({"inputs": before, "outputs": hashes}))
     return None
+
+
+def forget_removed(folder: Path = FOLDER, root: Path = ROOT) -> None:
+    """Leave nothing of a figure whose file was removed or renamed: the site would go on publishing it."""
+    for left in folder.iterdir() if folder.is_dir() else ():
+        if left.is_dir() and left.name not in paths(root):
+            shutil.rmtree(left)
 
 
 def rounded(rows: Rows) -> Rows:
