@@ -158,6 +158,8 @@ def bars(side: str, size: Size) -> Chart:
     liked = liked.encode(x=x, y=shares(side), xOffset=beside, tooltip=[*tips, share.title("P, mean probability")])
     layers = [chosen.properties(name=f"{side}_part_load_bars"), liked.properties(name=f"{side}_part_probability")]
     title = "f filled, P outlined, at this step" if size.narrow else "f (filled) and P (outlined) at this step"
+    text = of_seed(side).transform_filter(f"{ALONE} && datum.now").mark_text(fontSize=11, color=colour("soft"))
+    layers += [text.encode(text=alt.value("not recorded"), x=alt.value(width(size, 2) // 2), y=alt.value(20))]
     return alt.layer(even(side, "bars"), *layers, *[headed(title)] * (side == "left")).properties(
         width=width(size, 2), height=80 if size.narrow else 100
     )
