@@ -71,8 +71,8 @@ LIT = "() => [...document.querySelectorAll('.is-lit')].map(one => one.dataset.sy
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site of three pages with the glossary, and one figure whose parts have names."""
-    pages = {"index.md": PAGE, "reference/glossary.md": (ROOT / "docs/reference/glossary.md").read_text("utf-8")}
-    pages["training/capacity.md"] = "# Full experts\n"
+    glossary = "# Glossary\n\n$$\\sym{share}{f_i}$$\n\n{{ glossary }}\n"
+    pages = {"index.md": PAGE, "reference/glossary.md": glossary, "training/capacity.md": "# Full experts\n"}
     root = copies.copied(tmp_path_factory.mktemp("terms") / "copy", (), pages)
     (root / "figures" / "lit.py").write_text(FIGURE)
     shutil.copytree(ROOT / "docs/stylesheets", root / "docs/stylesheets")
@@ -339,10 +339,14 @@ def test_going_on_and_back_without_a_reload_leaves_nothing_lit_and_all_alive(vis
     assert page.evaluate("window.same")
 
 
-def test_the_glossary_of_the_site_leads_from_its_formula_to_its_terms(visit: Visit) -> None:
-    page = visit(GLOSSARY)
+def test_a_page_of_the_chapter_lights_its_figure_and_the_glossary_leads_to_its_terms(visit: Visit) -> None:
+    page = visit("training/balancing-losses/", reduced_motion="reduce")
     sign(page, "share").click()
     assert set(page.evaluate(LIT)) == {"share"}
+    layers = faded(live_figure(page, "auxiliary-loss"), ".is-live .moe-chart svg")
+    assert [one for one in layers if "part_probability" in one]
+    assert not [one for one in layers if "part_load" in one]
+    page = visit(GLOSSARY)
     link = term(page, "auxiliary-loss")
     link.hover()
     expect(tip(page)).to_contain_text(terms()["auxiliary-loss"].text)
