@@ -13,7 +13,7 @@ from mkdocs.livereload import LiveReloadServer
 from mkdocs.utils import CountHandler
 
 from moedocs.lab.fingerprint import ROOT
-from moedocs.site import files, fonts, maths
+from moedocs.site import files, fonts, maths, styles
 from moedocs.site.notebooks import on_files as on_files
 from moedocs.site.notebooks import on_pre_page as on_pre_page
 
@@ -66,6 +66,7 @@ def on_post_build(config: MkDocsConfig) -> None:
     if not State.dirty:  # which would know the formulae of the changed pages alone
         katex = Path("assets", "katex", "fonts")
         fonts.cut(Path(config.docs_dir) / katex, Path(config.site_dir) / katex, "".join(maths.characters))
+    styles.cut(Path(config.site_dir))
     if State.lock:
         State.lock.release()
 

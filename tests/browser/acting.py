@@ -21,6 +21,7 @@ ROWS = "async figure => (await figure.wake()).chart.view.data('table').map(row =
 def live_figure(page: Page, name: str) -> Locator:
     """The figure, near enough to have come to life."""
     figure = page.locator(f"moe-figure#{name}")
+    page.mouse.move(0, 0)  # the sign that pages wait for
     figure.scroll_into_view_if_needed()
     expect(figure.locator(".is-live .moe-chart svg.marks")).to_have_count(1)
     return figure
@@ -40,6 +41,7 @@ def rows(figure: Locator) -> list[dict[str, Any]]:
 def live_cell(page: Page, which: str = "[for]") -> Locator:
     """The page's first cell (of a figure, where nothing else is said), ready to be run."""
     cell = page.locator(f"moe-cell{which}").first
+    page.mouse.move(0, 0)
     cell.scroll_into_view_if_needed()
     expect(cell.locator("[data-do=run]")).to_be_enabled(timeout=PATIENCE)
     return cell

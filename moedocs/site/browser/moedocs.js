@@ -7,14 +7,23 @@ const near = new IntersectionObserver(
   {rootMargin: '500px 0px'},
 );
 
-/** An element that stays plain HTML until it is near the viewport, touched, focused or named in the address, and
- *  again once it has left. */
+const STILL = 8000; // ms after which a reader who does nothing, one who listens perhaps, finds all in view alive, too
+
+/** The reader's first sign: until then the page is read, and what the scripts bring would only keep it from that. */
+const sign = new Promise(resolve => {
+  const once = {once: true, passive: true, capture: true};
+  for (const event of ['scroll', 'pointermove', 'pointerdown', 'keydown']) addEventListener(event, resolve, once);
+  addEventListener('load', () => setTimeout(resolve, STILL), once);
+});
+
+/** An element that stays plain HTML until it is touched, focused or named in the address, or near the viewport of a
+ *  reader who has given a sign; and again once it has left. */
 class Sleeping extends HTMLElement {
   connectedCallback() {
     // resolved now: the address changes when the reader moves on to another page
     this.base = new URL(this.getAttribute('src') ?? '', document.baseURI).href;
     for (const event of ['pointerdown', 'focusin']) this.addEventListener(event, this.wake);
-    if (!navigator.connection?.saveData) near.observe(this);
+    if (!navigator.connection?.saveData) sign.then(() => this.isConnected && !this.awake && near.observe(this));
     const parts = location.search.slice(1).split('&');
     if (this.id && parts.some(part => part.startsWith(`${this.id}.`))) this.wake(); // it opened at something else
   }
