@@ -225,7 +225,7 @@ def hues() -> alt.Color:
 def steps(alone: list[str], title: str | None = "training step") -> alt.X:
     """Steps, close together where little time passes between two looks; trainings without single experts go on."""
     longer = f"indexof({alone}, left) >= 0 || indexof({alone}, right) >= 0"
-    scale = alt.Scale(type="sqrt", domainMin=0, domainMax=alt.ExprRef(f"{longer} ? 400 : 300"), nice=False)
+    scale = alt.Scale(type="sqrt", domain=[0, alt.ExprRef(f"{longer} ? 400 : 300")], nice=False)
     return alt.X("training_step:Q", scale=scale, title=title, axis=alt.Axis(values=[0, 20, 100, 300], ticks=False))
 
 

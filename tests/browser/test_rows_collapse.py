@@ -62,7 +62,7 @@ def told(figure: Locator) -> list[str]:
 def heights(figure: Locator, part: str, height: int, most: float) -> list[list[float]]:
     """By line of a part, what its points stand for, from left to right."""
     found = []
-    for path in figure.locator(f".is-live svg.marks g.mark-line[class*={part}] path").all():
+    for path in figure.locator(f".is-live .moe-chart svg.marks g.mark-line[class*={part}] path").all():
         numbers = re.findall(r"-?[\d.]+,(-?[\d.]+)", str(path.get_attribute("d")))
         found.append([most * (1 - float(y) / height) for y in numbers])
     return found
@@ -70,7 +70,7 @@ def heights(figure: Locator, part: str, height: int, most: float) -> list[list[f
 
 def bars(figure: Locator, part: str) -> list[float]:
     """What the bars of a part stand for, from left to right."""
-    paths = figure.locator(f".is-live svg.marks g.mark-rect[class*={part}] path").all()
+    paths = figure.locator(f".is-live .moe-chart svg.marks g.mark-rect[class*={part}] path").all()
     found = [re.match(r"M([\d.]+),([\d.]+)h[\d.]+v(-?[\d.]+)", str(path.get_attribute("d"))) for path in paths]
     sizes = sorted((float(one[1]), abs(float(one[3]))) for one in found if one)
     assert len(sizes) == len(paths)
@@ -92,7 +92,7 @@ def test_D2_without_and_with_an_auxiliary_loss_each_experts_share_over_training_
     for side, rule in (("left", "none"), ("right", "auxiliary")):
         share_XLE = recorded(rule)[2]["share"]
         expected = [[share_XLE[steps.index(step)][1][expert] for step in drawn] for expert in range(8)]
-        found = heights(figure, f"{side}_part_load_layer", HEIGHT, MOST)
+        found = heights(figure, f"{side}_part_load_0_", HEIGHT, MOST)
         assert len(found) == 8
         for mine, theirs in zip(found, expected, strict=True):
             assert mine == pytest.approx(theirs, abs=NEAR)
@@ -161,7 +161,7 @@ def test_D4_the_loss_found_in_tutorials_stays_flat_while_the_load_goes_where_it_
     assert told(figure)[3] == "the loss found in tutorials"
     (flat,) = heights(figure, "part_loss_relative", SMALL, 2.2)
     assert flat == pytest.approx([1.0] * 8, abs=1e-6)
-    left, right = (heights(figure, f"{side}_part_load_layer", HEIGHT, MOST) for side in ("left", "right"))
+    left, right = (heights(figure, f"{side}_part_load_0_", HEIGHT, MOST) for side in ("left", "right"))
     for alone, beside in zip(left, right, strict=True):  # the same, up to rounding that grows in training
         assert beside == pytest.approx(alone, abs=0.03)
     assert max(max(line) for line in right) > 0.5
