@@ -78,7 +78,7 @@ def bars(figure: Locator, part: str) -> list[float]:
 
 
 def words_of(runs: list[dict[str, Any]], look: int, layer: int, seed: int) -> list[str]:
-    shares = [max(run["share"][look][layer]) for run in runs]
+    shares = [round(max(run["share"][look][layer]), 3) for run in runs]  # as the table holds them
     losses = [run["validation_loss"][look] for run in runs]
     return [
         f"busiest expert {shares[seed]:.0%}, seeds {min(shares):.0%} to {max(shares):.0%}",
@@ -160,7 +160,7 @@ def test_D4_the_loss_found_in_tutorials_stays_flat_while_the_load_goes_where_it_
     figure.locator("[data-preset]").select_option(label="nothing, and the loss found in tutorials")
     assert told(figure)[3] == "the loss found in tutorials"
     (flat,) = heights(figure, "part_loss_relative", SMALL, 2.2)
-    assert flat == pytest.approx([1.0] * 8, abs=1e-6)
+    assert flat == pytest.approx([1.0] * 8, abs=1e-4)
     left, right = (heights(figure, f"{side}_part_load_0_", HEIGHT, MOST) for side in ("left", "right"))
     for alone, beside in zip(left, right, strict=True):  # the same, up to rounding that grows in training
         assert beside == pytest.approx(alone, abs=0.03)
