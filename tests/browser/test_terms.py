@@ -105,7 +105,7 @@ def term(page: Page, name: str) -> Locator:
 
 def sign(page: Page, name: str) -> Locator:
     """A symbol in the list below the formula, come to life."""
-    page.locator(f".moe-where__sign[data-sym={name}]").scroll_into_view_if_needed()
+    page.locator(f".moe-where__sign[data-sym={name}]").evaluate("sign => sign.scrollIntoView({block: 'center'})")
     button = page.locator(f"button.moe-where__sign[data-sym={name}]")
     expect(button).to_have_count(1)
     return button
