@@ -61,6 +61,7 @@ def told(figure: Locator) -> list[str]:
 
 def heights(figure: Locator, part: str, height: int, most: float) -> list[list[float]]:
     """By line of a part, what its points stand for, from left to right."""
+    told(figure)  # which waits until all is drawn
     found = []
     for path in figure.locator(f".is-live .moe-chart svg.marks g.mark-line[class*={part}] path").all():
         numbers = re.findall(r"-?[\d.]+,(-?[\d.]+)", str(path.get_attribute("d")))
@@ -70,6 +71,7 @@ def heights(figure: Locator, part: str, height: int, most: float) -> list[list[f
 
 def bars(figure: Locator, part: str) -> list[float]:
     """What the bars of a part stand for, from left to right."""
+    told(figure)
     paths = figure.locator(f".is-live .moe-chart svg.marks g.mark-rect[class*={part}] path").all()
     found = [re.match(r"M([\d.]+),([\d.]+)h[\d.]+v(-?[\d.]+)", str(path.get_attribute("d"))) for path in paths]
     sizes = sorted((float(one[1]), abs(float(one[3]))) for one in found if one)
