@@ -3,8 +3,13 @@ import numpy as np
 from moedocs import lite
 
 # Change anything, then Run: the figure above draws what is in `table`.
-num_tokens, skew, policy = 64, 0.0, "order"  # or "probability", "random"
-config = lite.RoutingConfig(num_experts=8, top_k=2, capacity_factor=1.0)
+num_tokens, skew = 64, 0.0
+config = lite.RoutingConfig(
+    num_experts=8,
+    top_k=2,
+    capacity_factor=1.0,
+    capacity_order="order",  # or "probability", "random"
+)
 
 # The router likes expert 1 best, expert 2 less, and so on, as strongly
 # as `skew` says; noise makes up each token's mind.
@@ -15,7 +20,7 @@ logits_TE = np.log(popularity_E) + rng.gumbel(size=(num_tokens, len(experts_E)))
 
 slots = lite.capacity(num_tokens, config)
 chosen = lite.softmax_top_k(logits_TE, config.top_k, renormalise=False)
-routing = lite.with_capacity(chosen, slots, order=policy, generator=rng)
+routing = lite.with_capacity(chosen, slots, order=config.capacity_order, generator=rng)
 load_E, dropped_E = lite.load(routing), routing.dropped_TE.sum(0)
 
 chance_E = lite.inclusion_probability(popularity_E, config.top_k)
@@ -37,7 +42,7 @@ table = {
     "top_k": config.top_k,
     "num_tokens": num_tokens,
     "skew": skew,
-    "policy": policy,
+    "policy": config.capacity_order,
     "group": "batch",
     "expert": experts_E,
     "load": load_E,

@@ -60,7 +60,7 @@ def test_the_recorded_output_stands_there_before_anything_is_loaded(visit: Visit
 
 
 def test_the_cell_prints_what_cpython_prints_and_redraws_the_figure(cell: Locator) -> None:
-    changed = CODE.replace("policy = 64, 0.0", "policy = 256, 1.0").replace("top_k=2", "top_k=1")
+    changed = CODE.replace("skew = 64, 0.0", "skew = 256, 1.0").replace("top_k=2", "top_k=1")
     assert changed != CODE
     printed, table = computed(changed)
     figure = live_figure(cell.page, "capacity")

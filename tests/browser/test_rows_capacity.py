@@ -205,8 +205,9 @@ def test_L4_the_cell_redraws_the_figure_with_the_readers_own_router_and_policy(v
     page = visit(CELLS["capacity"])
     figure = live_figure(page, "capacity")
     cell = live_cell(page)
-    changed = CODE.replace('64, 0.0, "order"', '256, 0.7, "probability"').replace("num_experts=8", "num_experts=12")
-    assert changed != CODE
+    changed = CODE.replace("64, 0.0", "256, 0.7").replace("num_experts=8", "num_experts=12")
+    changed = changed.replace('capacity_order="order"', 'capacity_order="probability"')
+    assert [part in changed for part in ("256, 0.7", "num_experts=12", '="probability"')] == [True] * 3
     write(cell, changed)
     button(cell, "Run").click()
     ended(cell)
