@@ -32,7 +32,7 @@ title = "The same tokens and router, six ways to assign"
 badge = "trained model"
 seed = 0  # of what is drawn: the table of the hash, and who skips a second choice
 records = ("browser",)
-sources = ("gshard-2020", "expert-choice-2022", "base-2021", "hash-2021")
+sources = ("gshard-2020", "expert-choice-2022", "base-2021", "routed-scaling-2022", "hash-2021")
 
 TEXTS = {"C++": "for (auto i = 0; i < n; ", "prose": "Return the list of names"}
 TOKENS = 24
@@ -141,7 +141,23 @@ def facts(rows: Rows) -> dict[str, Quantity]:
             f"{key}-moved": Quantity(share_moved(moved), "share", "tokens whose experts depend on later tokens"),
             f"{key}-kept": Quantity(sum(kept) / len(kept), "ratio", "mean router probability of what is assigned"),
         }
-    return told | opening()
+    return told | opening() | draws()
+
+
+def draws() -> dict[str, Quantity]:
+    """How far the busiest expert of the hash hangs on the table that was drawn."""
+    busiest = [hashed(draw) for draw in range(20)]
+    said = "load of the busiest expert over the mean, both texts"
+    return {
+        "hash-draws-least": Quantity(min(busiest), "ratio", f"{said}, least of {len(busiest)} tables"),
+        "hash-draws-most": Quantity(max(busiest), "ratio", f"{said}, most of {len(busiest)} tables"),
+    }
+
+
+def hashed(draw: int, num_experts: int = 8, top_k: int = 2) -> float:
+    table_VK = hash_table(256, num_experts, top_k, generator=Generator().manual_seed(draw))
+    ids = [torch.tensor(list(text.encode())) for text in TEXTS.values()]
+    return sum(load_imbalance(load(hash_routing(ids_T, table_VK, num_experts))).item() for ids_T in ids) / len(ids)
 
 
 def twice(maps: list[Tensor]) -> list[Tensor]:
@@ -176,11 +192,11 @@ def words(rows: Rows) -> Words:
     return Words(
         f"A trained router reads {TOKENS} bytes of C++. Left to the tokens, two experts each, one expert has "
         f"{told['opens-busiest'].value:.0f} of them and another {told['opens-idlest'].value:.0f}. Expert choice, as "
-        f"shown, fills every expert with {fair}; {none} tokens are taken by none, and one by {most}. The price of an "
-        f"even load is that later tokens decide: cut the text after 8 or 16 bytes, and {of('expert-choice-moved')} of "
+        f"shown, fills every expert with {fair}; {none} tokens are taken by none, and one by {most}. The price is that "
+        f"later tokens have a say: cut the text after 8 or 16 bytes, and {of('expert-choice-moved')} of "
         f"the tokens have other experts under expert choice, {of('base-moved')} under BASE, {of('sinkhorn-moved')} "
-        f"under Sinkhorn, none where a token chooses by itself (both texts, all layers). The model was trained with "
-        f"token choice: what one trained under another rule would do is not shown.",
+        f"under Sinkhorn, none where a token's experts are its own affair (both texts, all layers). The model was "
+        f"trained with token choice: what one trained under another rule would do is not shown.",
         f"A grid of {TOKENS} tokens by eight experts, shaded by the router's probability; an outline marks each "
         f"expert that a token has under the rule chosen. Numbers beside the grid count the experts of each token, and "
         f"0 is circled; a triangle marks a token that would have other experts if the text went on. Bars count the "

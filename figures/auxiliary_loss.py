@@ -77,7 +77,7 @@ def words(rows: Rows) -> Words:
     loss = losses(rows)
     return Words(
         f"Expert 1 is busy (f) and probable (P): the loss is {loss['opens']:.2f}, where perfect balance gives "
-        f"{loss['even']:.0f}. Move P alone, and it falls to {loss['alone']:.2f}: an even load is not its least value. "
+        f"{loss['even']:.0f}. Move P alone, and it falls to {loss['alone']:.2f}: an even load does not make it least. "
         f"It is least there only along the valley, where f moves with P. The push looks at f, not at the value. "
         f"Two dials are no router: in training f follows P roughly, through the choices of many tokens.",
         f"On the left, for each of four experts, two bars: the share of choices f and the mean router probability P. A "

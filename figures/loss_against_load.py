@@ -98,16 +98,16 @@ def words(rows: Rows) -> Words:
         for name, of in (("bias", bias), ("aux", aux), ("none", none))
     }
     return Words(
-        f"Every mark is a layer of one of three small models. Trained with the auxiliary loss, a layer has a loss of "
-        f"{ends['aux']}; with no rule, {ends['none']}. The bias makes the load as even, and the loss comes out as "
-        f"{ends['bias']}: it takes the choice away from the probability, and where f does not follow P the value "
-        f"tells little of the load. Not shown: what an uneven load costs.",
+        f"Every mark is a layer of a small model, three models for each rule. Trained with the auxiliary loss, "
+        f"weight 0.01, a layer has a loss of {ends['aux']}; with no rule, {ends['none']}. The bias makes the load "
+        f"about as even, and the loss comes out as {ends['bias']}: it moves the choice and not the probability, and "
+        f"where f does not follow P the value tells little of the load. Not shown: what an uneven load costs.",
         f"A scatter of {len(RULES)} rules, {len(bias)} layers each. Across, the load of the busiest expert over the "
         f"mean, 1 where all are equal; upwards, the auxiliary loss without its weight, with a dashed line at 1. Layers "
         f"with no rule, with the constant loss and with the z-loss rise to the right. Those trained with the auxiliary "
-        f"loss crowd at the left on the line, {ends['aux']}. Those with the bias stand at the left too, but up and "
-        f"down, {ends['bias']}; the lowest, layer {lowest['layer']} of seed {lowest['seed']}, has its busiest expert "
-        f"at {lowest['imbalance']:.2f} times the mean. Controls choose experts per token and the training step.",
+        f"loss crowd at the left, close above the line, {ends['aux']}. Those with the bias stand at the left too, but "
+        f"up and down, {ends['bias']}; the lowest, layer {lowest['layer']} of seed {lowest['seed']}, has its busiest "
+        f"expert at {lowest['imbalance']:.2f} times the mean. Controls choose experts per token and the training step.",
     )
 
 

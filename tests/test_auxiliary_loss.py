@@ -154,6 +154,12 @@ def test_tokens_that_choose_narrowly_and_refuse_clearly_bring_the_engines_loss_b
     assert auxiliary_loss(routing).item() < 0.91
 
 
+@given(st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=12))
+def test_two_experts_and_one_choice_of_each_token_give_no_less_than_seven_eighths(leads: list[float]) -> None:
+    routing = softmax_top_k(torch.tensor([[lead, 0.0] for lead in leads]), 1)
+    assert auxiliary_loss(routing).item() >= 7 / 8 - 1e-6
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_tutorials_losses_have_a_slope_of_exactly_zero_and_the_auxiliary_loss_has_not(seed: int) -> None:
     logits_TE, _ = routed(seed, 1)
