@@ -66,15 +66,17 @@ def collapse_on_one_device() -> Found:
     return Found(
         holds=min(shares) > max(start),
         sentence=(
-            "Trained in one process, with nothing to send, the busiest expert's share grows from {start:2} "
-            "before training (mean over layers and seeds) to {peak:2} at its peak, when an even share is "
-            "{even}."
+            "Trained in one process, with nothing to send, the busiest expert's share, as a mean of the layers, "
+            "grows from {start_least:2} to {start_most:2} before training to {peak_least:2} to {peak_most:2} at its "
+            "peak (three seeds), when an even share is {even}."
         ),
         numbers={
-            "start": number(
-                sum(start) / len(start), "mean of largest_share at step 0, record balance, none/k1", "share"
+            "start_least": number(
+                min(start), "least largest_share of a seed at step 0, record balance, none/k1", "share"
             ),
-            "peak": number(sum(shares) / len(shares), "mean over seeds of its largest value", "share"),
+            "start_most": number(max(start), "most of the same", "share"),
+            "peak_least": number(min(shares), "the largest over all steps, of the seed where it is least", "share"),
+            "peak_most": number(max(shares), "the same, of the seed where it is most", "share"),
             "even": number(1 / 8, "1 / 8 experts", "share"),
         },
     )
@@ -85,20 +87,26 @@ def auxiliary_weights() -> Found:
     summary = _results("balance")["summary"]
     shares = [summary[f"auxiliary-{weight}/k1"]["largest_share"]["mean"] for weight in WEIGHTS]
     losses = [summary[f"auxiliary-{weight}/k1"]["validation_loss"]["mean"] for weight in WEIGHTS]
+    ends = [summary[f"auxiliary-{weight}/k1"]["largest_share"] for weight in (WEIGHTS[0], WEIGHTS[-1])]
     spread = summary["auxiliary-0.01/k1"]["validation_loss"]
     dear = losses[-1] - losses[2]
     said = "record balance, mean of three seeds"
     return Found(
         holds=shares == sorted(shares, reverse=True) and dear > spread["most"] - spread["least"],
         sentence=(
-            "In our small models the busiest share falls from {weak:2} at a weight of 0.0001 to {switch:2} at "
-            "0.01 and {strong:2} at 1, and only the last costs: {dear:2} nats per byte over 0.01, whose seeds "
+            "In our small models the busiest share falls from {weak:2} at a weight of 0.0001 ({weak_least:2} to "
+            "{weak_most:2} over three seeds) to {switch:2} at 0.01 and {strong:2} at 1 ({strong_least:2} to "
+            "{strong_most:2}), and only the last costs: {dear:2} nats per byte over 0.01, whose seeds "
             "lie {spread:2} apart. Between 0.001 and 0.1 the loss hardly notices."
         ),
         numbers={
             "weak": number(shares[0], f"largest share at weight 0.0001, {said}", "share"),
             "switch": number(shares[2], f"largest share at weight 0.01, {said}", "share"),
             "strong": number(shares[-1], f"largest share at weight 1, {said}", "share"),
+            "weak_least": number(ends[0]["least"], "least seed at weight 0.0001", "share"),
+            "weak_most": number(ends[0]["most"], "most seed at weight 0.0001", "share"),
+            "strong_least": number(ends[1]["least"], "least seed at weight 1", "share"),
+            "strong_most": number(ends[1]["most"], "most seed at weight 1", "share"),
             "dear": number(dear, f"loss at weight 1 less that at 0.01, {said}", "nat"),
             "spread": number(spread["most"] - spread["least"], "most less least of the seeds at weight 0.01", "nat"),
         },
@@ -112,19 +120,20 @@ def tuned_weights() -> Found:
         [summary[f"auxiliary-{weight}/k1"]["validation_loss"][end] for weight in ("0.001", "0.01", "0.1")]
         for end in ("least", "most")
     )
-    shares = {weight: summary[f"auxiliary-{weight}/k1"]["largest_share"]["mean"] for weight in ("0.001", "0.01", "0.1")}
+    busiest = {weight: summary[f"auxiliary-{weight}/k1"]["largest_share"] for weight in ("0.001", "0.01", "0.1")}
+    shares = {weight: of["mean"] for weight, of in busiest.items()}
     return Found(
         holds=max(least) < min(most) and shares["0.001"] > shares["0.01"] > shares["0.1"],
         sentence=(
             "A hundredfold range of weights, 0.001 to 0.1, holds the busiest share between {high:2} and {low:2} "
-            "in our small models, and over three seeds the ranges of their losses overlap: {left:4} to "
+            "in all three seeds of our small models, and the ranges of their losses overlap: {left:4} to "
             "{right:4} nats per byte lies in each. No narrow window shows."
         ),
         numbers={
             "high": number(
-                shares["0.001"], "largest share at weight 0.001, record balance, mean of three seeds", "share"
+                max(of["most"] for of in busiest.values()), "most of the largest shares, record balance", "share"
             ),
-            "low": number(shares["0.1"], "the same at weight 0.1", "share"),
+            "low": number(min(of["least"] for of in busiest.values()), "least of the same", "share"),
             "left": number(max(least), "the largest of the three least losses", "nat"),
             "right": number(min(most), "the smallest of the three greatest losses", "nat"),
         },
