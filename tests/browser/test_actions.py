@@ -20,7 +20,7 @@ from tests.browser.conftest import PHONE, WIDE, Site, Visitor
 from tests.browser.pages import CELLS, FIGURES
 
 Visit = Callable[..., Page]
-CELLED = next(iter(CELLS))
+CELLED = "capacity"  # which is hatched
 CELLESS = next(name for name in FIGURES if name not in CELLS)
 EDGE, SCALE = 16, 2
 COLOURS = """async address => {
@@ -68,6 +68,16 @@ def size(png: bytes) -> tuple[int, int]:
     return width, height
 
 
+def near(found: dict[str, int], colour: str) -> int:
+    """Pixels of a colour, as a pattern blurs it: no channel off by more than 16 of 255."""
+    wanted = bytes.fromhex(colour[1:])
+    return sum(
+        count
+        for one, count in found.items()
+        if max(abs(mine - theirs) for mine, theirs in zip(bytes.fromhex(one[1:]), wanted, strict=True)) <= 16
+    )
+
+
 @pytest.mark.parametrize(("scheme", "viewport"), [("light", WIDE), ("dark", PHONE)], ids=["light", "dark phone"])
 def test_a_png_is_the_picture_as_it_stands_at_twice_its_size_in_the_palette_of_the_page(
     visit: Visit, tmp_path: Path, scheme: str, viewport: object
@@ -81,9 +91,9 @@ def test_a_png_is_the_picture_as_it_stands_at_twice_its_size_in_the_palette_of_t
     found: dict[str, int] = page.evaluate(COLOURS, f"data:image/png;base64,{base64.b64encode(before).decode()}")
     which = ("light", "dark").index(scheme)
     assert max(found, key=lambda colour: found[colour]) == charts.MEANINGS["paper"][which]
-    assert found[charts.MEANINGS["ink"][which]] > 100  # the title
-    assert found[charts.MEANINGS["active"][which]] > 100  # the bars
-    assert found[charts.MEANINGS["dropped"][which]] > 20  # and their hatch, which a picture alone would lose
+    assert near(found, charts.MEANINGS["ink"][which]) > 100  # the title
+    assert near(found, charts.MEANINGS["active"][which]) > 100  # the bars
+    assert near(found, charts.MEANINGS["dropped"][which]) > 1000  # and their hatch, which a picture alone would lose
     move(figure)
     expect(button(figure, "PNG")).to_be_visible()
     assert saved(figure, tmp_path) != before
@@ -156,7 +166,9 @@ def shown(figure: Locator) -> tuple[list[str], list[list[str]]]:
 
 
 def as_text(value: Any) -> str:
-    """As the browser writes it."""
+    """As the browser writes it; what a row leaves out stays empty."""
+    if value is None:
+        return ""
     return (
         str(value).lower() if isinstance(value, bool) else f"{value:.15g}" if isinstance(value, float) else str(value)
     )
@@ -176,7 +188,7 @@ def test_the_data_table_has_the_rows_of_what_the_figure_was_set_to_and_reset_bri
     everything = rows(figure)
     columns = [key for key in everything[0] if not key.startswith("Symbol(")]
     set_ = {key: value for key, value in values.items() if any(row.get(key) == value for row in everything)}
-    fitting = [row for row in everything if all(row[key] == value for key, value in set_.items())]
+    fitting = [row for row in everything if all(row[key] in (value, None) for key, value in set_.items())]
     heads, body = shown(figure)
     assert heads == [key.replace("_", " ") for key in columns]
     assert [[row[place] for place, key in enumerate(columns) if key in set_] for row in body] == [
