@@ -262,10 +262,10 @@ def test_cells_of_a_page_share_names_and_take_turns(visit: Visit) -> None:
     first.evaluate(
         """async cell => {
             const page = new DOMParser().parseFromString(await (await fetch(location)).text(), 'text/html');
-            cell.after(document.adoptNode(page.querySelector('moe-cell')));
+            cell.after(document.adoptNode(page.querySelector('moe-cell[for]')));
         }"""
     )
-    second = page.locator("moe-cell").nth(1)
+    second = page.locator("moe-cell[for]").nth(1)
     run(first, "shared = 6 * 7")
     assert run(second, "shared").strip() == "42"
     write(first, "import time\ntime.sleep(2)")
