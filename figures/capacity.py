@@ -98,10 +98,10 @@ def words(rows: Rows) -> Words:
         f"{expected['capacity']} slots. What stands above it is hatched: those choices are dropped, and their tokens "
         f"go on without that expert's answer. Dashed outlines are empty slots; a short mark shows the expected load. "
         f"Below, two small charts: which quarter of the batch the dropped choices come from, and which quarter of the "
-        f"router weights, over many draws. First come, first served takes them from the last quarter of the batch "
-        f"({expected['place_4']:.0%} of its choices). Controls change experts, top-k, tokens, capacity factor, router, "
-        f"skew, rounding, what shares the slots, the drop policy and the draw. The exact expectation takes an expert's "
-        f"load as binomial, as it is for independent tokens.",
+        f"router weights, over many draws. First come, first served takes most of them from the last quarter "
+        f"of the batch ({expected['place_4']:.0%} of its choices). Controls change experts, top-k, tokens, capacity "
+        f"factor, router, skew, rounding, what shares the slots, the drop policy and the draw. The exact expectation "
+        f"takes an expert's load as binomial, as it is for independent tokens.",
     )
 
 

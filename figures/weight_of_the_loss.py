@@ -60,8 +60,8 @@ def words(rows: Rows) -> Words:
         f"One expert a token, mean of {len(of(rows, 'largest_share', 0.0))} seeds: the busiest of {EXPERTS} experts "
         f"has {shares[0]} without a loss, {shares[1]} at weight 0.001, {shares[2]} at 0.01 and {shares[3]} at 1. The "
         f"validation loss hardly moves ({losses[0]} without, {losses[1]} at 0.01) until the weight is 1, where it is "
-        f"{losses[2]}. Most of the evenness costs nothing here; the last of it does. Every weight had its "
-        f"own learning rate, found by the same search.",
+        f"{losses[2]}. Most of the evenness costs no more here than seeds differ; the last of it does. Every weight "
+        f"had its own learning rate, found by the same search.",
         f"Two charts, one above the other, over the weight of the loss on a logarithmic scale from none to 1. A dot is "
         f"a training, a bar spans the seeds of a weight, a line joins their means. Above, the share of the busiest "
         f"expert falls from {shares[0]} towards the dashed line of an even share. Below, the validation loss stays "

@@ -36,8 +36,8 @@ def cases():
 dropped = (np.maximum(load_X - capacity, 0) * chance_X).sum()
 
 # %% wrong
-# This is what the mean load would overflow by. The mean of an overflow is more: luck in one batch does not make up
-# for drops in the next.
+# This is what the mean load would overflow by. The mean of an overflow is never less, and mostly more: luck in
+# one batch does not make up for drops in the next.
 dropped = max(num_tokens * q - capacity, 0)
 
 # %% wrong

@@ -49,8 +49,8 @@ tokens = np.argsort(-probs_TE[:, expert])[:capacity]
 tokens = np.argsort(probs_TE[:, expert])[:capacity]
 
 # %% wrong
-# Here the tokens choose: an expert gets those whose first choice it is, cut off at its capacity. Some experts stay
-# empty.
+# Here the tokens choose: an expert gets those whose first choice it is, cut off at its capacity. Whoever is
+# nobody's first choice stays empty.
 tokens = np.flatnonzero(probs_TE.argmax(1) == expert)[:capacity]
 
 # %% wrong
