@@ -172,8 +172,9 @@ def test_D4_the_loss_found_in_tutorials_stays_flat_while_the_load_goes_where_it_
     left, right = (
         heights(figure, f"{side}_part_load_{number}_", HEIGHT, MOST) for number, side in enumerate(("left", "right"))
     )
-    for alone, beside in zip(left, right, strict=True):  # the same, up to rounding that grows in training
-        assert beside == pytest.approx(alone, abs=0.03)
+    for alone, beside in zip(left, right, strict=True):
+        assert beside[:6] == pytest.approx(alone[:6], abs=0.005)  # to step 120; then rounding has grown to a difference
+        assert beside == pytest.approx(alone, abs=0.1)
     assert max(max(line) for line in right) > 0.5
 
 
