@@ -108,7 +108,7 @@ def assigned(text: str, layer: int, tokens: int, whole: dict[str, Routing]) -> R
             "experts": " ".join(str(expert + 1) for expert in map_E.nonzero().flatten().tolist()),
             "unserved": int(not map_E.any()),
             "busiest": int(load(routing).max()),
-            "moved": bool((map_E != whole[rule].map_TE[token]).any()),
+            "moved": int((map_E != whole[rule].map_TE[token]).any()),
         }
         for rule, routing in routings(text, layer, tokens).items()
         for token, map_E in enumerate(routing.map_TE)
@@ -264,7 +264,7 @@ def channel(name: str, size: Size) -> dict[str, Any]:
 
 
 def matrix(base: Chart, assigned: Chart, size: Size) -> Chart:
-    band, edge = (17, 26) if size.narrow else (19, 22)
+    band, edge = (17, 25) if size.narrow else (19, 22)
     aside = "x" if size.narrow else "y"
     end = 8 * edge
     shade = (
@@ -331,13 +331,14 @@ def loads(assigned: Chart, size: Size) -> Chart:
         .encode(**{value: amount})
         .properties(name="part_even")
     )
-    wide, high = (8 * 26, 70) if size.narrow else (96, 8 * 22)
+    wide, high = (8 * 25, 70) if size.narrow else (96, 8 * 22)
     return alt.layer(bars, fair).properties(width=wide, height=high)
 
 
 def readout(assigned: Chart, size: Size) -> Chart:
     """The rule's result in words."""
-    load = "'Busiest expert ' + datum.busiest + ' tokens, the mean is ' + format(datum.all / 8, '.2~f')"
+    mean = ", mean " if size.narrow else " tokens, the mean is "
+    load = f"'Busiest expert ' + datum.busiest + '{mean}' + format(datum.all / 8, '.2~f')"
     none = (
         "(datum.none == 1 ? '1 token has no expert' : (datum.none == 0 ? 'no' : datum.none) + ' tokens have no expert')"
     )
@@ -350,7 +351,7 @@ def readout(assigned: Chart, size: Size) -> Chart:
             busiest="max(busiest)", all="sum(served)", none="sum(unserved)", moved="sum(moved)"
         )
         .transform_calculate(words=f"[{', '.join(lines)}]")
-        .mark_text(align="left", baseline="top", fontSize=13, fontWeight=600, lineHeight=17)
+        .mark_text(align="left", baseline="top", fontSize=12 if size.narrow else 13, fontWeight=600, lineHeight=17)
         .encode(text="words:N", x=alt.value(0), y=alt.value(-98 if size.narrow else -84))
         .properties(name="readout")
     )

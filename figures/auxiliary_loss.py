@@ -91,7 +91,7 @@ def words(rows: Rows) -> Words:
 
 
 def chart(rows: Rows, size: Size) -> Chart:
-    width = size.width - 54 if size.narrow else 266
+    width = size.width - 62 if size.narrow else 266
     bars = shares().properties(width=width, height=150)
     left = alt.vconcat(bars, pushes().properties(width=width, height=90), spacing=10)
     right = curves().properties(width=width if size.narrow else 240, height=190 if size.narrow else 250)
@@ -245,5 +245,5 @@ def readout(size: Size) -> Chart:
         .transform_calculate(words=f"{verdict} : {lines(otherwise)}")
         .mark_text(align="left", baseline="top", fontSize=13, fontWeight=600, lineHeight=17)
         .encode(text="words:N", x=alt.value(0), y=alt.value(0))
-        .properties(name="readout", width=size.width - 20, height=52 if size.narrow else 35)
+        .properties(name="readout", width=size.width - 70, height=52 if size.narrow else 35)
     )

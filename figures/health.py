@@ -130,7 +130,7 @@ def panel(column: str, rows: Rows, size: Size) -> Chart:
     if column == "logged":
         layers.append(heads(base, last, size))
     layers = [
-        one.properties(name=f"{part}_{number}") if isinstance(one, alt.Chart) else one
+        one.properties(name=f"{part}_{number}") if isinstance(one, alt.Chart) and one.name is alt.Undefined else one
         for number, one in enumerate(layers)
     ]
     return (

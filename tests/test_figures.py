@@ -161,7 +161,7 @@ def test_words_and_provenance_are_complete(name: str, built: Path) -> None:
     assert (ROOT / provenance["source"]).is_file()
     assert all(provenance[key] for key in ("engine", "versions", "time", "settings"))
     assert list(provenance["records"]) == list(getattr(module(name), "records", ()))
-    assert (made["badge"] == "simulation") == (provenance["seed"] is not None)
+    assert made["badge"] != "simulation" or provenance["seed"] is not None
     assert made["badge"] != "trained model" or provenance["records"]
 
 

@@ -121,7 +121,7 @@ def config() -> dict[str, Any]:
         "rule": {"color": colour("soft")},
         "line": {"strokeWidth": 2},
         "bar": {"color": colour("active")},
-        "point": {"filled": True, "size": 45},
+        "point": {"color": colour("active"), "filled": True, "size": 45},
     }
 
 

