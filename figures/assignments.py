@@ -342,9 +342,10 @@ def readout(assigned: Chart, size: Size) -> Chart:
     none = (
         "(datum.none == 1 ? '1 token has no expert' : (datum.none == 0 ? 'no' : datum.none) + ' tokens have no expert')"
     )
-    aside = "beside" if size.narrow else "below"
-    moved = "datum.moved + ' of ' + tokens + ' would have others if the text went on'"
-    more = f"(datum.moved ? {moved} : '{aside}: how many experts each token has')"
+    aside = "beside: experts of each token" if size.narrow else "below: how many experts each token has"
+    others = ": others if the text went on" if size.narrow else " would have others if the text went on"
+    moved = f"datum.moved + ' of ' + tokens + '{others}'"
+    more = f"(datum.moved ? {moved} : '{aside}')"
     lines = [load, none, more] if size.narrow else [f"{load} + ' · ' + {none}", more]
     return (
         assigned.transform_aggregate(
