@@ -23,7 +23,7 @@ from tests.lab.test_sweep import timeless
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
 KILLS = 50
 KILLS_OF_MANY = 4  # each takes the seconds in which workers import torch
-SECONDS_LEFT = 3.0  # within which nothing computes any more
+SECONDS_LEFT = 30.0  # within which nothing computes any more, on a full machine too
 
 
 @pytest.fixture(scope="module")
