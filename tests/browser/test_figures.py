@@ -15,7 +15,9 @@ Visit = Callable[..., Page]
 BOX = """figure => { const box = [...figure.querySelectorAll('.moe-picture')].find(p => p.getClientRects().length)
     .getBoundingClientRect(); return [box.left + scrollX, box.top + scrollY, box.width, box.height] }"""
 SHIFTS = """() => new Promise(tell => new PerformanceObserver(list => tell(
-    list.getEntries().map(shift => [shift.value, ...shift.sources.map(source => source.node?.className ?? '')])
+    list.getEntries()
+        .filter(shift => shift.sources.some(source => !source.node?.closest?.('.md-header'))) // the theme's own start
+        .map(shift => [shift.value, ...shift.sources.map(source => source.node?.className ?? '')])
 )).observe({type: 'layout-shift', buffered: true}) || setTimeout(() => tell([]), 500))"""
 
 WHITE = "rgb(255, 255, 255)"
